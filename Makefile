@@ -1,0 +1,64 @@
+# The front door. `make` prints what there is.
+
+SHELL := /bin/bash
+SWIFT_FLAGS := --explicit-target-dependency-import-check error
+TEST_FLAGS := $(SWIFT_FLAGS) --enable-code-coverage
+RELEASE_FLAGS := $(SWIFT_FLAGS) -c release --static-swift-stdlib
+
+.DEFAULT_GOAL := help
+.PHONY: help install run build test check format lint hooks docs model crash-test bench clean
+
+help: ## Print this.
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+install: ## Install the Debian packages that building needs.
+	@scripts/install.sh build
+
+build: install ## Build the release binary, .build/release/sba.
+	swift build $(RELEASE_FLAGS) --product sba
+
+run: build ## Build, then serve on embedded SQLite with a first account and the project's documents as knowledge.
+	SBA_SAMPLE_KNOWLEDGE=$${SBA_SAMPLE_KNOWLEDGE-docs} .build/release/sba serve
+
+test: ## Install what is missing and run every test.
+	@scripts/install.sh test
+	@scripts/venv.sh agui model contract
+	swift build --build-tests $(TEST_FLAGS)
+	@scripts/test.sh --skip-build $(TEST_FLAGS)
+
+check: lint test ## Format, warnings as errors, tests, coverage and contract: what CI runs.
+	@scripts/coverage.sh
+	@.tools/contract/bin/python -m openapi_spec_validator openapi.yaml
+	@.build/debug/sba config --markdown | diff -u docs/configuration.md - \
+		|| { echo "docs/configuration.md is old: make docs"; exit 1; }
+	@scripts/counts.sh
+
+lint: ## Check the format.
+	swift format lint --strict --parallel --recursive Package.swift Sources Tests Benchmarks
+
+format: ## Format the code.
+	swift format --in-place --parallel --recursive Package.swift Sources Tests Benchmarks
+
+hooks: ## Format before each commit.
+	git config core.hooksPath scripts/hooks
+
+docs: ## Make docs/configuration.md from the declarations.
+	swift build $(TEST_FLAGS) --product sba
+	.build/debug/sba config --markdown > docs/configuration.md
+
+model: ## Run a real small language model (SmolLM2-135M) behind an OpenAI-compatible API on port 8081.
+	@scripts/install.sh build
+	@scripts/venv.sh model
+	.tools/model/bin/python scripts/model_server.py --port 8081
+
+crash-test: ## Kill the server 100 times during runs and count what was lost.
+	@scripts/install.sh test
+	swift build --build-tests $(TEST_FLAGS)
+	SBA_TEST_KILLS=100 swift test --skip-build --disable-xctest $(TEST_FLAGS) --filter CrashTests
+
+bench: build ## Measure against the peers; prints the figures of docs/benchmarks.md.
+	@scripts/install.sh bench
+	@Benchmarks/run.sh
+
+clean: ## Remove what was built. Installed tools stay.
+	rm -rf .build

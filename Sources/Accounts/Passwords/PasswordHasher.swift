@@ -1,0 +1,63 @@
+import Crypto
+import CryptoExtras
+import Domain
+import Foundation
+
+/// Hashes passwords by scrypt (RFC 7914), N = 2^15, r = 8, p = 3: 32 MiB a hash. Two at most run at once, on threads of
+/// their own, and few may wait: signing in must not be a way to take the node down.
+public final class PasswordHasher: Sendable {
+    private static let logCost = 15
+    private static let blockSize = 8
+    private static let parallelism = 3
+    private static let saltBytes = 16
+    private static let hashBytes = 32
+    private static let maximumRunning = 2
+    private static let maximumWaiting = 16
+    public static let passwordLength = 10...200
+
+    private let threads = ThreadPool<Void>(
+        name: "scrypt", threads: maximumRunning, maximumWaiting: maximumWaiting, make: {})
+
+    public init() {}
+
+    public func close() { threads.close() }
+
+    /// `scrypt$15$8$3$<salt>$<hash>`, both in base64.
+    ///
+    /// - Throws: `Problem` with `overloaded` when too many hashes are wanted at once.
+    public func hash(_ password: String) async throws -> String {
+        let salt = SymmetricKey(size: .init(bitCount: Self.saltBytes * 8)).withUnsafeBytes { Data($0) }
+        let hash = try await derive(password, salt: salt)
+        return "scrypt$\(Self.logCost)$\(Self.blockSize)$\(Self.parallelism)$\(salt.base64EncodedString())$"
+            + hash.base64EncodedString()
+    }
+
+    /// Whether the password gives the stored hash, in the same time whether it does or not. With no stored hash it takes
+    /// the time of one and answers no: nobody learns whether an account exists.
+    ///
+    /// - Throws: `Problem` with `overloaded`.
+    public func verify(_ password: String, against stored: String?) async throws -> Bool {
+        let parts = (stored ?? "").split(separator: "$")
+        guard parts.count == 6, let salt = Data(base64Encoded: String(parts[4])),
+            let expected = Data(base64Encoded: String(parts[5]))
+        else {
+            _ = try await derive(password, salt: Data(count: Self.saltBytes))
+            return false
+        }
+        let hash = try await derive(password, salt: salt)
+        return zip(hash, expected).reduce(UInt8(hash.count == expected.count ? 0 : 1)) { $0 | ($1.0 ^ $1.1) } == 0
+    }
+
+    private func derive(_ password: String, salt: Data) async throws -> Data {
+        do {
+            return try await threads.run { _ in
+                let key = try KDF.Scrypt.deriveKey(
+                    from: Data(password.utf8), salt: salt, outputByteCount: Self.hashBytes, rounds: 1 << Self.logCost,
+                    blockSize: Self.blockSize, parallelism: Self.parallelism)
+                return key.withUnsafeBytes { Data($0) }
+            }
+        } catch is ThreadPool<Void>.Full {
+            throw Problem(.overloaded, "Too many sign-ins at once. Try again shortly.", retryAfter: .seconds(2))
+        }
+    }
+}

@@ -1,0 +1,13 @@
+/// Why a store did not do what it was asked. Nothing was stored, except perhaps after `outcomeUnknown`.
+public enum StorageError: Error, Hashable, Sendable {
+    /// A row with this key exists already; the constraint as the engine names it.
+    case uniqueViolation(String)
+    /// A row that is referred to does not exist.
+    case foreignKeyViolation
+    /// More batches are waiting than the engine takes on.
+    case overloaded
+    /// The database cannot be reached or written: disk full, closed, broken file.
+    case unavailable(String)
+    /// The connection was lost while committing: the batch may have been stored. Repeat it under the same ids.
+    case outcomeUnknown
+}

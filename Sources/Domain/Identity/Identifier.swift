@@ -1,0 +1,48 @@
+import Foundation
+
+/// A typed identifier: a UUID that cannot be mistaken for one of another kind of thing.
+///
+/// New ones are UUIDv7 (RFC 9562), so they sort by creation time; text is lowercase with hyphens.
+public struct Identifier<Entity>: Hashable, Sendable, CustomStringConvertible {
+    public let uuid: UUID
+
+    public init(_ uuid: UUID) { self.uuid = uuid }
+
+    /// Reads the 36-character text form; `nil` for anything else.
+    public init?(_ text: some StringProtocol) {
+        guard Self.isWellFormed(text), let uuid = UUID(uuidString: String(text)) else { return nil }
+        self.uuid = uuid
+    }
+
+    /// Foundation reads signs and spaces as digits; RFC 9562 does not.
+    private static func isWellFormed(_ text: some StringProtocol) -> Bool {
+        text.utf8.count == 36
+            && text.utf8.enumerated().allSatisfy { offset, byte in
+                switch offset {
+                case 8, 13, 18, 23: byte == UInt8(ascii: "-")
+                default: (48...57).contains(byte) || (65...70).contains(byte) || (97...102).contains(byte)
+                }
+            }
+    }
+
+    public var description: String { uuid.uuidString.lowercased() }
+}
+
+public enum TenantEntity {}
+public enum UserEntity {}
+public enum RunEntity {}
+public enum SessionEntity {}
+public enum StepEntity {}
+public enum JobEntity {}
+public enum DocumentEntity {}
+public enum ChunkEntity {}
+
+public typealias TenantID = Identifier<TenantEntity>
+public typealias UserID = Identifier<UserEntity>
+public typealias RunID = Identifier<RunEntity>
+/// A conversation; AG-UI calls it a thread.
+public typealias SessionID = Identifier<SessionEntity>
+public typealias StepID = Identifier<StepEntity>
+public typealias JobID = Identifier<JobEntity>
+public typealias DocumentID = Identifier<DocumentEntity>
+public typealias ChunkID = Identifier<ChunkEntity>

@@ -1,0 +1,95 @@
+import Domain
+
+/// One statement with its parameters, and how many rows it has to meet.
+public struct SQLStatement: Sendable {
+    public enum Expectation: Sendable {
+        case anyRows
+        /// Exactly this many changed or returned rows; otherwise the batch is undone and the error thrown.
+        case rows(Int, otherwise: any Error)
+    }
+
+    /// SQL with parameters as `?1`, `?2`, …, in the dialect that all engines share.
+    public let sql: String
+    public let arguments: [SQLValue]
+    public let expectation: Expectation
+
+    public init(_ sql: String, _ arguments: [SQLValue] = [], expect expectation: Expectation = .anyRows) {
+        self.sql = sql
+        self.arguments = arguments
+        self.expectation = expectation
+    }
+}
+
+/// Statements that take effect together or not at all. None may depend on what another answers.
+public struct Batch: Sendable {
+    public enum Scope: Sendable {
+        /// Sees and changes rows of this tenant only.
+        case tenant(TenantID)
+        /// What has no tenant: credentials, claiming jobs, counting.
+        case system
+    }
+
+    public let scope: Scope
+    public var statements: [SQLStatement]
+
+    public init(_ scope: Scope, _ statements: [SQLStatement]) {
+        self.scope = scope
+        self.statements = statements
+    }
+}
+
+/// Runs batches on one database.
+///
+/// Each batch is atomic and isolated from others. When `write` returns, the batch survives a crash of the machine.
+/// Writes that are under way at one time may share a commit.
+public protocol SQLEngine: Sendable {
+    /// What stands in place of shared SQL where engines must differ.
+    var dialect: any SQLDialect { get }
+
+    /// Runs statements that only read, on one consistent state of the database.
+    func read(_ batch: Batch) async throws -> [ResultSet]
+
+    /// Runs statements that may write.
+    func write(_ batch: Batch) async throws -> [ResultSet]
+
+    /// The numbers of the migrations that this database has.
+    func appliedMigrations() async throws -> [Int]
+
+    /// Runs a migration's script and notes it, in one transaction.
+    func apply(_ migration: Migration) async throws
+
+    /// Commits with changes since the engine was opened.
+    var commitCount: Int { get }
+
+    /// Finishes what is under way and closes the database.
+    func close() async
+}
+
+/// The few statements that differ between engines.
+public protocol SQLDialect: Sendable {
+    /// The migrations of this engine, in order.
+    var migrations: [Migration] { get }
+
+    /// Leases up to `?3` due jobs until `?2`, at the time `?1`, of the kinds in `?4`… . Answers `JobRepository.leaseColumns`.
+    func claimJobs(kindCount: Int) -> String
+
+    /// Searches chunks by full text. Parameters: `?1` tenant, `?2` query as `fullTextQuery` gives it, `?3` collection or null,
+    /// `?4` limit. Answers document, chunk, title, heading, text, score (larger is better).
+    var searchChunks: String { get }
+
+    /// The engine's form of a query for any of `words`.
+    func fullTextQuery(tenant: TenantID, words: [String]) -> String
+}
+
+/// One step of the schema.
+public struct Migration: Sendable {
+    public let number: Int
+    public let name: String
+    public let sql: String
+
+    public init(number: Int, name: String, sql: String) {
+        self.number = number
+        self.name = name
+        self.sql = sql
+    }
+}

@@ -1,0 +1,150 @@
+import Domain
+import Foundation
+import GRDB
+
+/// One SQLite connection, used by one thread at a time.
+final class SQLiteConnection: Sendable {
+    private let queue: DatabaseQueue
+
+    /// - Parameter path: a file, or `nil` for a database in memory that ends with the connection.
+    init(path: String?, isReader: Bool) throws {
+        var configuration = Configuration()
+        configuration.readonly = isReader
+        configuration.busyMode = .timeout(5)
+        configuration.foreignKeysEnabled = true
+        configuration.prepareDatabase { db in
+            if !isReader {
+                if path != nil { try db.execute(sql: "PRAGMA journal_mode = WAL") }
+                try db.execute(sql: "PRAGMA synchronous = FULL")
+            }
+            // Enough for the pages of a busy index, small enough for a small machine.
+            try db.execute(sql: "PRAGMA cache_size = -4096")
+        }
+        queue =
+            try path.map { try DatabaseQueue(path: $0, configuration: configuration) }
+            ?? DatabaseQueue(configuration: configuration)
+    }
+
+    /// Runs the statements in one read transaction.
+    func read(_ batch: Batch) throws -> [ResultSet] {
+        try translatingErrors {
+            try queue.inDatabase { db in
+                guard batch.statements.count > 1 else { return try batch.statements.map { try Self.run($0, db) } }
+                return try Self.transaction("DEFERRED", db) { try batch.statements.map { try Self.run($0, db) } }
+            }
+        }
+    }
+
+    /// Runs the batches in one transaction; a batch that fails is undone alone. Answers whether anything was changed.
+    func write(_ batches: [Batch]) throws -> (results: [Result<[ResultSet], any Error>], didChange: Bool) {
+        try translatingErrors {
+            try queue.writeWithoutTransaction { db in
+                let before = db.totalChangesCount
+                let results = try Self.transaction("IMMEDIATE", db) {
+                    try batches.map { batch -> Result<[ResultSet], any Error> in
+                        try Self.execute("SAVEPOINT batch", db)
+                        do {
+                            let answers = try batch.statements.map { try Self.run($0, db) }
+                            try Self.execute("RELEASE batch", db)
+                            return .success(answers)
+                        } catch {
+                            // A full disk ends the whole transaction: then nothing of the others is stored either.
+                            guard db.isInsideTransaction else { throw error }
+                            try Self.execute("ROLLBACK TO batch", db)
+                            try Self.execute("RELEASE batch", db)
+                            return .failure(Self.translated(error))
+                        }
+                    }
+                }
+                return (results, db.totalChangesCount != before)
+            }
+        }
+    }
+
+    func script(_ sql: String, then statement: SQLStatement) throws {
+        try translatingErrors {
+            try queue.writeWithoutTransaction { db in
+                try Self.transaction("IMMEDIATE", db) {
+                    try db.execute(sql: sql)
+                    _ = try Self.run(statement, db)
+                }
+            }
+        }
+    }
+
+    func close() throws { try queue.close() }
+
+    private static func transaction<Value>(_ kind: String, _ db: Database, _ work: () throws -> Value) throws -> Value {
+        try execute("BEGIN \(kind)", db)
+        do {
+            let value = try work()
+            try execute("COMMIT", db)
+            return value
+        } catch {
+            if db.isInsideTransaction { try execute("ROLLBACK", db) }
+            throw error
+        }
+    }
+
+    private static func execute(_ sql: String, _ db: Database) throws {
+        try db.cachedStatement(sql: sql).execute()
+    }
+
+    private static func run(_ statement: SQLStatement, _ db: Database) throws -> ResultSet {
+        let prepared = try db.cachedStatement(sql: statement.sql)
+        prepared.setUncheckedArguments(StatementArguments(statement.arguments.map(databaseValue)))
+        var rows: [SQLRow] = []
+        if prepared.columnCount > 0 {
+            let cursor = try Row.fetchCursor(prepared)
+            while let row = try cursor.next() { rows.append(SQLRow(cells: row.databaseValues.map(cell))) }
+        } else {
+            try prepared.execute()
+        }
+        let changes = prepared.isReadonly ? 0 : db.changesCount
+        if case .rows(let count, let error) = statement.expectation {
+            guard (prepared.columnCount > 0 ? rows.count : changes) == count else { throw error }
+        }
+        return ResultSet(rows: rows, changes: changes)
+    }
+
+    private static func databaseValue(_ value: SQLValue) -> DatabaseValue {
+        switch value {
+        case .uuid(let id): id?.databaseValue ?? .null
+        case .int(let number): number?.databaseValue ?? .null
+        case .text(let text), .json(let text): text?.databaseValue ?? .null
+        case .bool(let flag): flag.map { ($0 ? 1 : 0).databaseValue } ?? .null
+        case .bytes(let bytes): bytes.map { Data($0).databaseValue } ?? .null
+        }
+    }
+
+    private static func cell(_ value: DatabaseValue) -> SQLCell {
+        switch value.storage {
+        case .null: .null
+        case .int64(let number): .int(number)
+        case .double(let number): .double(number)
+        case .string(let text): .text(text)
+        case .blob(let data): .bytes(Array(data))
+        }
+    }
+
+    // MARK: Errors
+
+    private func translatingErrors<Value>(_ work: () throws -> Value) throws -> Value {
+        do { return try work() } catch { throw Self.translated(error) }
+    }
+
+    private static func translated(_ error: any Error) -> any Error {
+        guard let error = error as? DatabaseError else { return error }
+        switch error.extendedResultCode {
+        case .SQLITE_CONSTRAINT_UNIQUE, .SQLITE_CONSTRAINT_PRIMARYKEY:
+            // "UNIQUE constraint failed: table.column, …"
+            return StorageError.uniqueViolation(error.message.flatMap { $0.split(separator: ": ").last }.map(String.init) ?? "")
+        case .SQLITE_CONSTRAINT_FOREIGNKEY: return StorageError.foreignKeyViolation
+        default: return StorageError.unavailable(error.message ?? "\(error.resultCode)")
+        }
+    }
+}
+
+extension Row {
+    fileprivate var databaseValues: [DatabaseValue] { (0..<count).map { self[$0] as DatabaseValue } }
+}

@@ -1,0 +1,39 @@
+import Domain
+import HTTPTypes
+import Hummingbird
+
+/// One operation of the interface: the table of these is what openapi.yaml is held against.
+public struct APIRoute: Sendable {
+    public enum Access: Hashable, Sendable {
+        /// Everyone.
+        case open
+        /// Whoever is signed in.
+        case signedIn
+        /// Whoever is signed in and may do this (`runs:read`).
+        case scope(String)
+    }
+
+    public typealias Handler = @Sendable (Request, APIContext) async throws -> Response
+
+    public let method: HTTPRequest.Method
+    /// As in OpenAPI: `/api/agent/runs/{id}`.
+    public let path: String
+    public let access: Access
+    let handler: Handler
+
+    init(_ method: HTTPRequest.Method, _ path: String, _ access: Access, handler: @escaping Handler) {
+        self.method = method
+        self.path = path
+        self.access = access
+        self.handler = handler
+    }
+}
+
+extension Response {
+    /// A JSON answer. Nobody may keep what an authenticated request was told.
+    static func json(_ value: JSONValue, status: HTTPResponse.Status = .ok) -> Response {
+        Response(
+            status: status, headers: [.contentType: "application/json", .cacheControl: "no-store"],
+            body: ResponseBody(byteBuffer: ByteBuffer(string: value.text)))
+    }
+}

@@ -1,0 +1,130 @@
+import Domain
+import Foundation
+import HTTPTypes
+import Hummingbird
+import NIOCore
+
+/// How much of a request is taken, and how long it may take to arrive.
+enum RequestBounds {
+    /// A JSON body.
+    static let jsonBytes = 1 << 20
+    /// A body with a document in it: the document, and room for JSON escapes or part headers.
+    static let documentBytes = 12 << 20
+    /// All of a body.
+    static let bodyTime: Duration = .seconds(30)
+    static let idempotencyKeyCharacters = 1...200
+    static let requestIDCharacters = 1...128
+}
+
+extension Request {
+    /// The media type without parameters, in lowercase.
+    var mediaType: String? {
+        headers[.contentType].map { value in
+            (value.split(separator: ";").first ?? "").trimmingCharacters(in: .whitespaces).lowercased()
+        }
+    }
+
+    /// Takes in the whole body, and keeps the request usable for watching the connection afterwards.
+    ///
+    /// - Throws: `Problem` with `body_too_large` or `request_timeout`.
+    mutating func collect(upTo limit: Int) async throws -> ByteBuffer {
+        if let declared = headers[.contentLength].flatMap({ Int($0) }), declared > limit { throw Self.tooLarge(limit) }
+        let request = self
+        let collected = try await withThrowingTaskGroup(of: Request?.self) { group in
+            group.addTask {
+                var request = request
+                do {
+                    _ = try await request.collectBody(upTo: limit)
+                } catch let error as any HTTPResponseError where error.status == .contentTooLarge {
+                    throw Self.tooLarge(limit)
+                }
+                return request
+            }
+            group.addTask {
+                try await Task.sleep(for: RequestBounds.bodyTime)
+                return nil
+            }
+            defer { group.cancelAll() }
+            return try await group.next() ?? nil
+        }
+        guard let collected else {
+            throw Problem(
+                .requestTimeout, "The body did not arrive within \(RequestBounds.bodyTime.components.seconds) seconds.")
+        }
+        self = collected
+        return try await collectBody(upTo: limit)
+    }
+
+    private static func tooLarge(_ limit: Int) -> Problem {
+        Problem(.bodyTooLarge, "The body may have at most \(limit) bytes here.")
+    }
+
+    /// The body as JSON.
+    ///
+    /// - Throws: `Problem` with `unsupported_media_type`, `invalid_json`, `body_too_large` or `request_timeout`.
+    mutating func json(upTo limit: Int = RequestBounds.jsonBytes) async throws -> JSONValue {
+        guard mediaType == "application/json" else {
+            throw Problem(.unsupportedMediaType, "Send the body as application/json.")
+        }
+        let body = try await collect(upTo: limit)
+        do {
+            return try JSONValue(parsing: body.readableBytesView)
+        } catch {
+            throw Problem(.invalidJSON, Self.describe(error))
+        }
+    }
+
+    private static func describe(_ error: JSONParsingError) -> String {
+        switch error {
+        case .malformed(let offset): "The body is not valid JSON at byte \(offset)."
+        case .tooDeep(let limit): "The body is nested deeper than \(limit) levels."
+        case .duplicateKey(let key): "The body has the member '\(key.prefix(64))' twice in one object."
+        case .invalidUTF8: "The body is not valid UTF-8."
+        case .nul: "The body holds a NUL character, which no text here may."
+        }
+    }
+
+    /// What part of a list is asked for by `?limit=&cursor=`.
+    ///
+    /// - Throws: `Problem` with `invalid_request` or `invalid_cursor`.
+    func page() throws(Problem) -> PageRequest {
+        var limit = PageRequest.defaultLimit
+        if let text = query("limit") {
+            guard let number = Int(text), (1...PageRequest.maximumLimit).contains(number) else {
+                throw Problem(.invalidRequest, "limit must be an integer from 1 to \(PageRequest.maximumLimit).")
+            }
+            limit = number
+        }
+        guard let text = query("cursor") else { return PageRequest(limit: limit) }
+        guard let cursor = PageCursor(text: text) else {
+            throw Problem(.invalidCursor, "Use a nextCursor of the same list as it was answered, or none.")
+        }
+        return PageRequest(limit: limit, cursor: cursor)
+    }
+
+    /// A query parameter; the first of several.
+    func query(_ name: String) -> String? { uri.queryParameters[name[...]].map(String.init) }
+
+    /// The caller's `Idempotency-Key`.
+    ///
+    /// - Throws: `Problem` when it is not 1 to 200 visible ASCII characters.
+    func idempotencyKey() throws(Problem) -> String? {
+        guard let key = headers[.idempotencyKey] else { return nil }
+        guard RequestBounds.idempotencyKeyCharacters.contains(key.utf8.count), key.isVisibleASCII else {
+            throw Problem(.invalidRequest, "Idempotency-Key must be 1 to 200 visible ASCII characters.")
+        }
+        return key
+    }
+}
+
+extension String {
+    var isVisibleASCII: Bool { utf8.allSatisfy { (0x21...0x7E).contains($0) } }
+}
+
+extension HTTPField.Name {
+    // The names are constants of the right form.
+    static let idempotencyKey = HTTPField.Name("Idempotency-Key").unsafelyUnwrapped
+    static let requestID = HTTPField.Name("X-Request-Id").unsafelyUnwrapped
+    static let traceparent = HTTPField.Name("traceparent").unsafelyUnwrapped
+    static let lastEventID = HTTPField.Name("Last-Event-ID").unsafelyUnwrapped
+}

@@ -1,0 +1,140 @@
+import Domain
+import HTTPTypes
+import NIOCore
+import NIOHTTP1
+import NIOHTTPTypes
+
+/// Watches one connection below the router: answers what is not HTTP with a problem document, gives up on clients that do
+/// not finish their headers or do not take their answer, and closes idle connections.
+final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
+    typealias InboundIn = HTTPRequestPart
+    typealias InboundOut = HTTPRequestPart
+    typealias OutboundIn = HTTPResponsePart
+    typealias OutboundOut = HTTPResponsePart
+
+    struct Bounds {
+        /// The headers of a connection's first request.
+        var headers: TimeAmount = .seconds(15)
+        /// Between two requests.
+        var idle: TimeAmount = .seconds(75)
+        /// One piece of an answer, in the client's hands.
+        var write: TimeAmount = .seconds(60)
+    }
+
+    private let bounds: Bounds
+    private var timer: Scheduled<Void>?
+    private var writeTimer: Scheduled<Void>?
+    /// Requests that have come and are not answered; a client may send the next before that.
+    private var serving = 0
+    private var hasResponseBegun = false
+    private var isFirst = true
+    private var unwritten = 0
+
+    init(bounds: Bounds = Bounds()) { self.bounds = bounds }
+
+    func handlerAdded(context: ChannelHandlerContext) {
+        if context.channel.isActive { waitForHead(context) }
+    }
+
+    func channelActive(context: ChannelHandlerContext) {
+        waitForHead(context)
+        context.fireChannelActive()
+    }
+
+    func channelInactive(context: ChannelHandlerContext) {
+        timer?.cancel()
+        writeTimer?.cancel()
+        context.fireChannelInactive()
+    }
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        if case .head(let head) = unwrapInboundIn(data) {
+            if head.headerFields[.expect]?.lowercased() == "100-continue" { invite(context) }
+            timer?.cancel()
+            serving += 1
+            isFirst = false
+        }
+        context.fireChannelRead(data)
+    }
+
+    func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {
+        let part = unwrapOutboundIn(data)
+        if case .head(let head) = part, head.status.kind != .informational { hasResponseBegun = true }
+        let written = promise ?? context.eventLoop.makePromise(of: Void.self)
+        watchWrite(written.futureResult, context)
+        context.write(data, promise: written)
+        if case .end = part {
+            serving -= 1
+            hasResponseBegun = false
+            if serving == 0 { waitForHead(context) }
+        }
+    }
+
+    func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        guard let parserError = error as? HTTPParserError else { return context.fireErrorCaught(error) }
+        let isOverflow = parserError == .headerOverflow
+        let problem =
+            isOverflow
+            ? Problem(
+                .headersTooLarge,
+                "The request's line and headers may have at most \(WebServer.maximumHeaderBytes) bytes in \(WebServer.maximumHeaderCount) fields."
+            )
+            : Problem(.malformedHTTP, "The request could not be read as HTTP/1.1.")
+        refuse(problem, context)
+    }
+
+    /// Tells a client that waits for it to send its body (RFC 9110, section 10.1.1).
+    private func invite(_ context: ChannelHandlerContext) {
+        guard !hasResponseBegun else { return }
+        context.writeAndFlush(wrapOutboundOut(.head(HTTPResponse(status: .continue))), promise: nil)
+    }
+
+    // MARK: Bounds
+
+    private func waitForHead(_ context: ChannelHandlerContext) {
+        timer?.cancel()
+        let bound = NIOLoopBound((self, context), eventLoop: context.eventLoop)
+        timer = context.eventLoop.scheduleTask(in: isFirst ? bounds.headers : bounds.idle) {
+            let (handler, context) = bound.value
+            guard handler.serving == 0 else { return }
+            if handler.isFirst {
+                handler.refuse(Problem(.requestTimeout, "The headers of the request did not arrive in time."), context)
+            } else {
+                context.close(promise: nil)
+            }
+        }
+    }
+
+    /// Closes the connection when nothing is taken of what is written.
+    private func watchWrite(_ written: EventLoopFuture<Void>, _ context: ChannelHandlerContext) {
+        unwritten += 1
+        if unwritten == 1 { startWriteTimer(context) }
+        let bound = NIOLoopBound((self, context), eventLoop: context.eventLoop)
+        written.whenComplete { _ in
+            let (handler, context) = bound.value
+            handler.unwritten -= 1
+            handler.writeTimer?.cancel()
+            if handler.unwritten > 0 { handler.startWriteTimer(context) }
+        }
+    }
+
+    private func startWriteTimer(_ context: ChannelHandlerContext) {
+        let bound = NIOLoopBound(context, eventLoop: context.eventLoop)
+        writeTimer = context.eventLoop.scheduleTask(in: bounds.write) { bound.value.close(promise: nil) }
+    }
+
+    /// Answers once and closes; an answer that has begun is cut off.
+    private func refuse(_ problem: Problem, _ context: ChannelHandlerContext) {
+        guard !hasResponseBegun else { return context.close(promise: nil) }
+        hasResponseBegun = true
+        let body = ByteBuffer(string: problem.json(requestID: "-").text)
+        var headers = problem.headers()
+        headers[.contentLength] = String(body.readableBytes)
+        headers[.connection] = "close"
+        let head = HTTPResponse(status: problem.code.http.status, headerFields: headers)
+        context.write(wrapOutboundOut(.head(head)), promise: nil)
+        context.write(wrapOutboundOut(.body(body)), promise: nil)
+        let bound = NIOLoopBound(context, eventLoop: context.eventLoop)
+        context.writeAndFlush(wrapOutboundOut(.end(nil))).whenComplete { _ in bound.value.close(promise: nil) }
+    }
+}

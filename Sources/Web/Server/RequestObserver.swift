@@ -1,0 +1,119 @@
+import Domain
+import Foundation
+import HTTPTypes
+import Hummingbird
+import Logging
+import Metrics
+import Synchronization
+
+/// Gives every request its id and trace, turns every error into a problem document, and counts and logs what came of it.
+final class RequestObserver: RouterMiddleware {
+    typealias Context = APIContext
+
+    private let routes: [APIRoute]
+    private let ambient: Ambient
+    private let recorders = Mutex<[String: Recorder]>([:])
+
+    init(routes: [APIRoute], ambient: Ambient) {
+        self.routes = routes
+        self.ambient = ambient
+    }
+
+    func handle(
+        _ request: Request, context: Context, next: (Request, Context) async throws -> Response
+    ) async throws -> Response {
+        let started = ContinuousClock.now
+        var context = context
+        context.trace = trace(of: request)
+        context.logger = Self.logger(context)
+        var response: Response
+        do {
+            response = try await next(request, context)
+        } catch {
+            response = respond(to: error, request, context)
+        }
+        if request.method == .head { response = response.createHeadResponse() }
+        response.headers[.requestID] = context.trace.requestID
+        response.headers[.xContentTypeOptions] = "nosniff"
+        let milliseconds = (ContinuousClock.now - started).milliseconds
+        // The router names what it does not know `NotFound`.
+        let route = context.endpointPath.flatMap { $0.hasPrefix("/") ? $0 : nil } ?? "unmatched"
+        record(milliseconds, method: request.method.rawValue, route: route, status: response.status.code)
+        if let tenant = context.caller.principal?.tenant { context.logger[metadataKey: "tenant_id"] = "\(tenant)" }
+        context.logger.info(
+            "\(request.method.rawValue) \(request.uri.path) \(response.status.code)",
+            metadata: ["route": "\(route)", "duration_ms": "\(milliseconds)"])
+        return response
+    }
+
+    private static func logger(_ context: Context) -> Logger {
+        var logger = context.logger
+        logger[metadataKey: "hb.request.id"] = nil
+        logger[metadataKey: "request_id"] = "\(context.trace.requestID)"
+        if let trace = context.trace.traceID { logger[metadataKey: "trace_id"] = "\(trace)" }
+        return logger
+    }
+
+    /// The caller's request id when it is one, else a new one; the caller's trace when it is one.
+    private func trace(of request: Request) -> Trace {
+        let given = request.headers[.requestID].flatMap { id in
+            RequestBounds.requestIDCharacters.contains(id.utf8.count) && id.isVisibleASCII ? id : nil
+        }
+        return Trace(
+            requestID: given ?? "\(Identifier<Void>(ambient.makeID()))",
+            traceparent: request.headers[.traceparent].flatMap { Trace.isTraceparent($0) ? $0 : nil })
+    }
+
+    // MARK: Errors
+
+    private func respond(to error: any Error, _ request: Request, _ context: Context) -> Response {
+        if let error = error as? any HTTPResponseError, error.status == .notFound {
+            return unmatched(request, context)
+        }
+        let problem = Problem.from(error)
+        if problem.code == .internalError {
+            context.logger.error("A request failed.", metadata: ["error": "\(error)", "path": "\(request.uri.path)"])
+        }
+        return problem.response(requestID: context.trace.requestID)
+    }
+
+    /// 405 where the path exists with other methods, else 404.
+    private func unmatched(_ request: Request, _ context: Context) -> Response {
+        let parts = request.uri.path.split(separator: "/")
+        let methods = routes.filter { route in
+            let template = route.path.split(separator: "/")
+            return template.count == parts.count
+                && zip(template, parts).allSatisfy { $0 == $1 || $0.hasPrefix("{") }
+        }.flatMap { $0.method == .get ? ["GET", "HEAD"] : [$0.method.rawValue] }
+        guard !methods.isEmpty else {
+            return Problem(.notFound, "There is nothing at this path. See openapi.yaml for what there is.")
+                .response(requestID: context.trace.requestID)
+        }
+        let allowed = Set(methods).sorted().joined(separator: ", ")
+        var response = Problem(.methodNotAllowed, "This path takes \(allowed).")
+            .response(requestID: context.trace.requestID)
+        response.headers[.allow] = allowed
+        return response
+    }
+
+    // MARK: Metrics
+
+    private func record(_ milliseconds: Double, method: String, route: String, status: Int) {
+        let known = HTTPRequest.Method.known.contains(method) ? method : "other"
+        let key = "\(known) \(status) \(route)"
+        let recorder = recorders.withLock { recorders in
+            if let recorder = recorders[key] { return recorder }
+            let recorder = Recorder(
+                label: "http_request_duration_ms",
+                dimensions: [("method", known), ("route", route), ("status", "\(status)")])
+            recorders[key] = recorder
+            return recorder
+        }
+        recorder.record(milliseconds)
+    }
+}
+
+extension HTTPRequest.Method {
+    /// Anything else a client invents is one label, not many.
+    fileprivate static let known: Set<String> = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
+}

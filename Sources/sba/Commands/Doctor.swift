@@ -1,0 +1,124 @@
+import ArgumentParser
+import AsyncHTTPClient
+import Domain
+import Foundation
+import Models
+import Storage
+import Synchronization
+
+struct Doctor: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Checks whether this machine and configuration can serve; exits with 1 when they cannot.")
+
+    @Flag(help: "Print JSON.")
+    var json = false
+
+    private struct Finding {
+        let name: String
+        /// `nil`: worth knowing, nothing is broken.
+        let isGood: Bool?
+        let detail: String
+
+        var word: String { isGood.map { $0 ? "ok" : "FAIL" } ?? "note" }
+    }
+
+    /// Below this the database may not be able to grow for long.
+    private static let minimumFreeBytes = 200 << 20
+
+    func run() async throws {
+        var settings = await SettingsReader()
+        var findings: [Finding] = []
+        do {
+            let configuration = try ServerConfiguration(&settings)
+            findings.append(Finding(name: "configuration", isGood: true, detail: "complete"))
+            findings += Self.storage(configuration)
+            findings.append(Self.port(configuration))
+            findings.append(await Self.model(configuration))
+            findings.append(Self.exposure(configuration))
+        } catch {
+            findings.append(Finding(name: "configuration", isGood: false, detail: "\(error)"))
+        }
+        if json {
+            Terminal.print(
+                JSONValue.array(
+                    findings.map { ["name": .string($0.name), "result": .string($0.word), "detail": .string($0.detail)] }
+                ).text)
+        } else {
+            Terminal.print(Terminal.table(findings.map { [$0.word, $0.name, $0.detail] }))
+        }
+        if findings.contains(where: { $0.isGood == false }) { throw ExitCode.failure }
+    }
+
+    private static func storage(_ configuration: ServerConfiguration) -> [Finding] {
+        let path = configuration.dataDirectory
+        var findings: [Finding] = []
+        guard FileManager.default.fileExists(atPath: path) else {
+            return [Finding(name: "data folder", isGood: true, detail: "'\(path)' will be made at the first start")]
+        }
+        do {
+            let directory = try DataDirectory(path)
+            _ = try SQLiteEngine(path: directory.database)
+            findings.append(Finding(name: "data folder", isGood: true, detail: "'\(path)' is ours and opens"))
+        } catch let problem as Problem where problem.detail.hasPrefix("Another sba process") {
+            findings.append(Finding(name: "data folder", isGood: nil, detail: problem.detail))
+        } catch {
+            findings.append(Finding(name: "data folder", isGood: false, detail: (error as? Problem)?.detail ?? "\(error)"))
+        }
+        let attributes = try? FileManager.default.attributesOfFileSystem(forPath: path)
+        if let free = (attributes?[.systemFreeSize] as? NSNumber)?.intValue {
+            findings.append(
+                Finding(name: "disk", isGood: free >= minimumFreeBytes, detail: "\(free >> 20) MiB free at '\(path)'"))
+        }
+        return findings
+    }
+
+    private static func port(_ configuration: ServerConfiguration) -> Finding {
+        let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+        defer { close(descriptor) }
+        var reuse: Int32 = 1
+        setsockopt(descriptor, SOL_SOCKET, SO_REUSEADDR, &reuse, socklen_t(MemoryLayout<Int32>.size))
+        var address = sockaddr_in()
+        address.sin_family = sa_family_t(AF_INET)
+        address.sin_port = in_port_t(UInt16(configuration.port).bigEndian)
+        inet_pton(AF_INET, configuration.host == "localhost" ? "127.0.0.1" : configuration.host, &address.sin_addr)
+        let result = withUnsafePointer(to: &address) { pointer in
+            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                bind(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
+            }
+        }
+        let place = "\(configuration.host):\(configuration.port)"
+        return result == 0
+            ? Finding(name: "port", isGood: true, detail: "\(place) is free")
+            : Finding(name: "port", isGood: nil, detail: "\(place) is taken, perhaps by a running sba")
+    }
+
+    private static func model(_ configuration: ServerConfiguration) async -> Finding {
+        guard let openAI = configuration.openAI else {
+            return Finding(name: "model", isGood: nil, detail: "local/extractive only: set OPENAI_BASE_URL for a language model")
+        }
+        let client = HTTPClientTransport.makeClient()
+        var headers: [(name: String, value: String)] = []
+        if let key = openAI.apiKey { headers.append(("Authorization", "Bearer \(key)")) }
+        let request = OutgoingRequest(method: "GET", url: openAI.baseURL + "/models", headers: headers, body: [])
+        let finding: Finding
+        do {
+            let head = try await HTTPClientTransport(client: client)
+                .exchange(request, timeouts: HTTPTimeouts(total: .seconds(10))) { _, _ in }
+            let isGood = head.status < 400
+            finding = Finding(name: "model", isGood: isGood, detail: "\(openAI.baseURL) answers \(head.status)")
+        } catch {
+            finding = Finding(name: "model", isGood: false, detail: "\(openAI.baseURL) does not answer: \(error)")
+        }
+        try? await client.shutdown()
+        return finding
+    }
+
+    private static func exposure(_ configuration: ServerConfiguration) -> Finding {
+        let isLoopback = ["127.0.0.1", "::1", "localhost"].contains(configuration.host)
+        let detail =
+            isLoopback
+            ? "listens on loopback only"
+            : "listens on \(configuration.host) without TLS: put a proxy with TLS in front"
+        return Finding(name: "exposure", isGood: isLoopback ? true : nil, detail: detail)
+    }
+}

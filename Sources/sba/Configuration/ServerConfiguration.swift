@@ -1,0 +1,101 @@
+import Accounts
+import Domain
+import Foundation
+import Logging
+import Models
+import Telemetry
+
+/// Everything that `sba serve` can be told, checked as one.
+struct ServerConfiguration: Sendable {
+    struct FirstAccount: Sendable {
+        let email: String
+        /// Made up when absent.
+        let password: String?
+    }
+
+    var host: String
+    var port: Int
+    var dataDirectory: String
+    var secretKey: String?
+    var firstAccount: FirstAccount
+    var registration: RegistrationPolicy
+    var defaultModel: String
+    /// Present when an OpenAI-compatible provider is configured.
+    var openAI: OpenAIConfiguration?
+    var toolsFile: String?
+    var sampleKnowledge: String?
+    var workerSlots: Int
+    var drain: Duration
+    var logLevel: Logger.Level
+    /// `nil`: text on a terminal, else JSON.
+    var logFormat: LogFormat?
+
+    /// - Throws: `ConfigurationError` with every fault.
+    init(_ settings: inout SettingsReader) throws {
+        host = settings.text(.httpHost)
+        port = settings.int(.httpPort, in: 0...65535)
+        dataDirectory = settings.text(.dataDirectory)
+        secretKey = settings.string(.secretKey)
+        if let secretKey, secretKey.count < SecretSealer.minimumKeyCharacters {
+            settings.fault(
+                .secretKey, "must have at least \(SecretSealer.minimumKeyCharacters) characters. Make one: openssl rand -hex 32")
+        }
+        firstAccount = FirstAccount(email: settings.text(.adminEmail), password: settings.string(.adminPassword))
+        if !AccountService.isEmail(firstAccount.email) { settings.fault(.adminEmail, "must be an email address.") }
+        if let password = firstAccount.password, !PasswordHasher.passwordLength.contains(password.count) {
+            let length = PasswordHasher.passwordLength
+            settings.fault(.adminPassword, "must have \(length.lowerBound) to \(length.upperBound) characters.")
+        }
+        registration = settings.choice(.registration, RegistrationPolicy.self) ?? .closed
+        openAI = Self.openAI(&settings)
+        defaultModel = Self.model(&settings, hasOpenAI: openAI != nil)
+        toolsFile = settings.string(.toolsFile)
+        sampleKnowledge = settings.string(.sampleKnowledge)
+        workerSlots = settings.int(.workerSlots, in: 1...1000)
+        drain = settings.seconds(.drain, in: 0...300)
+        logLevel = settings.choice(.logLevel, Logger.Level.self) ?? .info
+        logFormat = Self.logFormat(&settings)
+        if settings.string(.databaseURL) != nil {
+            settings.fault(.databaseURL, "is set, and this version stores in embedded SQLite only. Unset it.")
+        }
+        for (setting, path) in [(Setting.toolsFile, toolsFile), (.sampleKnowledge, sampleKnowledge)] {
+            if let path, !FileManager.default.isReadableFile(atPath: path) {
+                settings.fault(setting, "names '\(path)', which cannot be read.")
+            }
+        }
+        try settings.finish()
+    }
+
+    private static func openAI(_ settings: inout SettingsReader) -> OpenAIConfiguration? {
+        let base = settings.find(.openAIBaseURL)
+        let key = settings.string(.openAIKey)
+        let timeouts = HTTPTimeouts(
+            connect: settings.seconds(.connectTimeout, in: 1...60),
+            firstByte: settings.seconds(.firstByteTimeout, in: 1...3600),
+            idle: settings.seconds(.idleTimeout, in: 1...3600), total: settings.seconds(.totalTimeout, in: 1...86_400))
+        guard let base, base.source != "default" || key != nil else { return nil }
+        if !(base.text.hasPrefix("http://") || base.text.hasPrefix("https://")) {
+            settings.fault(.openAIBaseURL, "must start with http:// or https://.")
+        }
+        return OpenAIConfiguration(baseURL: base.text, apiKey: key, timeouts: timeouts)
+    }
+
+    private static func model(_ settings: inout SettingsReader, hasOpenAI: Bool) -> String {
+        let found = settings.find(.model)
+        let model = found?.text ?? ""
+        if model.hasPrefix("openai/"), !hasOpenAI {
+            settings.fault(.model, "is '\(model)', and neither OPENAI_API_KEY nor OPENAI_BASE_URL is set.")
+        } else if !model.hasPrefix("openai/"), model != "local/extractive" {
+            settings.fault(.model, "is '\(model)': it must be openai/NAME or local/extractive.")
+        } else if hasOpenAI, found?.source == "default" {
+            settings.fault(.model, "must be set beside OPENAI_API_KEY or OPENAI_BASE_URL, for example openai/gpt-4o-mini.")
+        }
+        return model
+    }
+
+    private static func logFormat(_ settings: inout SettingsReader) -> LogFormat? {
+        let text = settings.text(.logFormat)
+        guard text != "auto" else { return nil }
+        return settings.choice(.logFormat, LogFormat.self)
+    }
+}

@@ -1,0 +1,88 @@
+/// One variable that configures the program. docs/configuration.md is made from these.
+struct Setting: Sendable {
+    enum Role: String, CaseIterable, Sendable {
+        case serve
+        case client
+    }
+
+    /// The environment's name. In `sba.yaml` the parts between underscores nest: `SBA_HTTP_HOST` is `sba: {http: {host: …}}`.
+    let name: String
+    let role: Role
+    /// What it does, its unit and its range.
+    let summary: String
+    let defaultText: String?
+    let isSecret: Bool
+
+    init(_ name: String, _ role: Role = .serve, _ summary: String, default defaultText: String? = nil, secret: Bool = false) {
+        self.name = name
+        self.role = role
+        self.summary = summary
+        self.defaultText = defaultText
+        isSecret = secret
+    }
+}
+
+extension Setting {
+    static let httpHost = Setting(
+        "SBA_HTTP_HOST", .serve, "Address to listen on. Anything but loopback is seen by the network.", default: "127.0.0.1")
+    static let httpPort = Setting("SBA_HTTP_PORT", .serve, "Port to listen on, 0 for any free one.", default: "8080")
+    static let dataDirectory = Setting(
+        "SBA_DATA_DIR", .serve, "Folder of the embedded database and its keys; made with mode 0700.", default: "data")
+    static let secretKey = Setting(
+        "SBA_SECRET_KEY", .serve,
+        "Master secret that seals what rests in the database, at least 32 characters. Made and kept in the data folder when absent.",
+        secret: true)
+    static let adminEmail = Setting("SBA_ADMIN_EMAIL", .serve, "Address of the first account.", default: "admin@localhost.local")
+    static let adminPassword = Setting(
+        "SBA_ADMIN_PASSWORD", .serve,
+        "Password of the first account, 10 to 200 characters. Made and printed once when absent.", secret: true)
+    static let registration = Setting(
+        "SBA_REGISTRATION", .serve, "Who may register: first (closes once an account exists), open, closed.", default: "first")
+    static let model = Setting(
+        "SBA_MODEL", .serve,
+        "Model of runs that name none, as provider/model: openai/NAME or local/extractive, which quotes documents and is no language model.",
+        default: "local/extractive")
+    static let openAIBaseURL = Setting(
+        "OPENAI_BASE_URL", .serve,
+        "An OpenAI-compatible API with its version. Set it, or OPENAI_API_KEY, to use openai/… models.",
+        default: "https://api.openai.com/v1")
+    static let openAIKey = Setting("OPENAI_API_KEY", .serve, "Key for that API.", secret: true)
+    static let connectTimeout = Setting(
+        "SBA_MODEL_CONNECT_SECONDS", .serve, "How long connecting to a model server may take, 1 to 60.", default: "5")
+    static let firstByteTimeout = Setting(
+        "SBA_MODEL_FIRSTBYTE_SECONDS", .serve, "How long a model may think before its first byte, 1 to 3600.", default: "60")
+    static let idleTimeout = Setting(
+        "SBA_MODEL_IDLE_SECONDS", .serve, "How long a model may pause in its answer, 1 to 3600.", default: "30")
+    static let totalTimeout = Setting(
+        "SBA_MODEL_TOTAL_SECONDS", .serve, "How long one answer of a model may take, 1 to 86400.", default: "300")
+    static let toolsFile = Setting(
+        "SBA_TOOLS_FILE", .serve, "JSON file that declares tools served over HTTP; see docs/tools.md.")
+    static let sampleKnowledge = Setting(
+        "SBA_SAMPLE_KNOWLEDGE", .serve,
+        "Folder whose .md, .txt and .html files become documents of the first account's tenant, when that account is made.")
+    static let workerSlots = Setting(
+        "SBA_WORKER_SLOTS", .serve, "Jobs at work at one time, 1 to 1000.", default: "64")
+    static let drain = Setting(
+        "SBA_DRAIN_SECONDS", .serve, "How long a shutdown lets running work finish before handing it back, 0 to 300.",
+        default: "10")
+    static let logLevel = Setting(
+        "SBA_LOG_LEVEL", .serve, "trace, debug, info, notice, warning, error or critical.", default: "info")
+    static let logFormat = Setting(
+        "SBA_LOG_FORMAT", .serve, "json, text, or auto: text on a terminal, else json.", default: "auto")
+    static let databaseURL = Setting(
+        "DATABASE_URL", .serve, "Reserved for PostgreSQL, which this version does not have: starting with it set is an error.",
+        secret: true)
+
+    static let url = Setting("SBA_URL", .client, "Where the server is.", default: "http://127.0.0.1:8080")
+    static let email = Setting("SBA_EMAIL", .client, "Address to sign in with; asked for on a terminal when absent.")
+    static let password = Setting(
+        "SBA_PASSWORD", .client, "Password to sign in with; asked for on a terminal when absent.", secret: true)
+    static let token = Setting("SBA_TOKEN", .client, "Access token to use in place of signing in.", secret: true)
+
+    /// All of them, in the order of the documentation.
+    static let all: [Setting] = [
+        httpHost, httpPort, dataDirectory, secretKey, adminEmail, adminPassword, registration, model, openAIBaseURL,
+        openAIKey, connectTimeout, firstByteTimeout, idleTimeout, totalTimeout, toolsFile, sampleKnowledge, workerSlots,
+        drain, logLevel, logFormat, databaseURL, url, email, password, token,
+    ]
+}

@@ -1,0 +1,75 @@
+import Accounts
+import Domain
+import Foundation
+
+/// The folder of the embedded database: private to its user, and held by one process at a time.
+struct DataDirectory: ~Copyable {
+    let path: String
+    private let lock: Int32
+
+    var database: String { path + "/sba.sqlite" }
+
+    /// Makes the folder when it is missing, and locks it until the value ends.
+    ///
+    /// - Throws: `Problem` with `storage_unavailable` that says what is in the way.
+    init(_ path: String) throws(Problem) {
+        lock = try Self.lock(path)
+        self.path = path
+    }
+
+    private static func lock(_ path: String) throws(Problem) -> Int32 {
+        do {
+            let files = try? FileManager.default.contentsOfDirectory(atPath: path)
+            // A folder with other things in it is somebody's: its rights are not ours to change.
+            if let files, !files.isEmpty, !files.contains("lock") {
+                throw Problem(.storageUnavailable, "The data folder '\(path)' holds other files. Name an empty or a new one.")
+            }
+            try FileManager.default.createDirectory(
+                atPath: path, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
+            try FileManager.default.setAttributes([.posixPermissions: 0o700], ofItemAtPath: path)
+        } catch let problem as Problem {
+            throw problem
+        } catch {
+            throw Problem(.storageUnavailable, "The data folder '\(path)' cannot be made: \(error.localizedDescription)")
+        }
+        let lock = open(path + "/lock", O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
+        guard lock >= 0 else {
+            throw Problem(.storageUnavailable, "The data folder '\(path)' cannot be written.")
+        }
+        guard flock(lock, LOCK_EX | LOCK_NB) == 0 else {
+            close(lock)
+            throw Problem(.storageUnavailable, "Another sba process holds the data folder '\(path)'. Stop it first.")
+        }
+        return lock
+    }
+
+    deinit { close(lock) }
+
+    /// The master secret: as configured, else from the folder, where it is made the first time.
+    func secret(configured: String?) throws -> String {
+        if let configured { return configured }
+        let file = path + "/secret.key"
+        if FileManager.default.fileExists(atPath: file) {
+            let stored = try String(contentsOfFile: file, encoding: .utf8).trimmingCharacters(in: .whitespacesAndNewlines)
+            guard stored.count >= SecretSealer.minimumKeyCharacters else {
+                throw Problem(.storageUnavailable, "'\(file)' holds no usable key. Restore it, or set SBA_SECRET_KEY.")
+            }
+            return stored
+        }
+        let made = SecretSealer.makeSecret()
+        try write(made + "\n", to: file)
+        return made
+    }
+
+    /// Writes a private file whole or not at all.
+    private func write(_ text: String, to file: String) throws {
+        let descriptor = open(file + ".new", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600)
+        guard descriptor >= 0 else { throw Problem(.storageUnavailable, "'\(file)' cannot be written.") }
+        let handle = FileHandle(fileDescriptor: descriptor, closeOnDealloc: true)
+        try handle.write(contentsOf: Data(text.utf8))
+        try handle.synchronize()
+        guard rename(file + ".new", file) == 0 else {
+            throw Problem(.storageUnavailable, "'\(file)' cannot be written.")
+        }
+    }
+}

@@ -1,0 +1,179 @@
+import Accounts
+import Agents
+import Coordination
+import CoreMetrics
+import Domain
+import Foundation
+import Knowledge
+import Logging
+import Models
+import Queue
+import ServiceLifecycle
+import Storage
+import Telemetry
+import UnixSignals
+import Web
+
+/// The whole server, put together: the one place that knows every part.
+struct Platform {
+    let configuration: ServerConfiguration
+    let logger: Logger
+    let engine: SQLiteEngine
+    let accounts: AccountService
+    let knowledge: KnowledgeRepository
+    let jobs: JobRepository
+    let runs: RunRepository
+    let signal = Signal()
+    private let hasher: PasswordHasher
+    private let models: ModelCatalog
+    private let tools: ToolCatalog
+    private let registry: MetricsRegistry
+    private let bus = InProcessEventBus()
+    private let ambient = Ambient.system
+
+    /// Opens the database, brings it up to date, and builds every part on it.
+    ///
+    /// - Parameter http: whoever makes it shuts it down after `close`.
+    init(
+        configuration: ServerConfiguration, directory: borrowing DataDirectory, registry: MetricsRegistry,
+        http: HTTPClientTransport, logger: Logger
+    ) async throws {
+        self.configuration = configuration
+        self.logger = logger
+        self.registry = registry
+        engine = try SQLiteEngine(path: directory.database)
+        // The embedded database belongs to this binary: it is brought up to date without asking.
+        for migration in try await Migrator(engine: engine).migrate() {
+            logger.notice("Migrated the database.", metadata: ["migration": "\(migration.number) \(migration.name)"])
+        }
+        let accountStore = AccountRepository(engine: engine)
+        let sealer = SecretSealer(secret: try directory.secret(configured: configuration.secretKey))
+        let keys = try await SigningKeys.load(from: accountStore, sealer: sealer, ambient: ambient)
+        hasher = PasswordHasher()
+        accounts = AccountService(
+            store: accountStore, hasher: hasher, tokens: try await TokenService(keys: keys, now: ambient.now),
+            policy: configuration.registration)
+        knowledge = KnowledgeRepository(engine: engine)
+        jobs = JobRepository(engine: engine)
+        runs = RunRepository(engine: engine)
+        models = Self.models(configuration, http: http, logger: logger)
+        tools = try Self.tools(configuration, http: http, knowledge: KnowledgeSearch(store: knowledge))
+    }
+
+    private static func models(_ configuration: ServerConfiguration, http: any OutgoingHTTP, logger: Logger) -> ModelCatalog {
+        var providers: [String: any ChatModel] = ["local": ExtractiveChatModel()]
+        if let openAI = configuration.openAI {
+            providers["openai"] = OpenAIChatModel(configuration: openAI, http: http, logger: logger)
+        }
+        return ModelCatalog(providers: providers, defaultModel: configuration.defaultModel)
+    }
+
+    private static func tools(
+        _ configuration: ServerConfiguration, http: any OutgoingHTTP, knowledge: KnowledgeSearch
+    ) throws -> ToolCatalog {
+        var tools: [any Tool] = [
+            try KnowledgeSearchTool(search: knowledge), try CalculatorTool(), try CurrentTimeTool(),
+        ]
+        if let file = configuration.toolsFile {
+            let bytes = try Data(contentsOf: URL(fileURLWithPath: file))
+            tools += try HTTPTool.tools(declaredBy: Array(bytes), http: http)
+        }
+        return try ToolCatalog(tools)
+    }
+
+    // MARK: Running
+
+    /// Serves until a signal or a failure; `onReady` is told the port.
+    func run(onReady: @escaping @Sendable (Int) async -> Void) async throws {
+        // This process alone holds the database: whoever held a job is gone.
+        let rescued = try await jobs.rescue(all: true)
+        if rescued > 0 { logger.notice("Going on with interrupted jobs.", metadata: ["count": "\(rescued)"]) }
+        let gateway = LiveGateway(store: runs, bus: bus)
+        let web = WebServer(services: services(gateway), version: Version.text)
+        let application = web.application(
+            host: configuration.host, port: configuration.port, logger: logger, onRunning: onReady)
+        // Shutdown goes from the end: streams end, then requests, then work.
+        var group = ServiceGroupConfiguration(
+            services: [.init(service: worker()), .init(service: application), .init(service: gateway)],
+            gracefulShutdownSignals: [.sigterm, .sigint], logger: logger)
+        group.maximumGracefulShutdownDuration = configuration.drain + Self.shutdownMargin
+        try await ServiceGroup(configuration: group).run()
+    }
+
+    /// What a shutdown may take besides the time that running work is given.
+    private static let shutdownMargin: Duration = .seconds(5)
+
+    private func services(_ gateway: LiveGateway) -> WebServer.Services {
+        WebServer.Services(
+            accounts: accounts,
+            runs: RunService(store: runs, models: models, tools: tools, bus: bus, jobs: signal),
+            knowledge: knowledge, gateway: gateway, jobs: signal, health: { await health() },
+            metrics: { await metrics() })
+    }
+
+    private func worker() -> JobWorker {
+        var pace = JobWorkerConfiguration()
+        pace.slots = configuration.workerSlots
+        pace.drain = configuration.drain
+        let executor = RunExecutor(
+            store: runs, bus: bus, models: models, tools: tools,
+            authorizer: MembershipAuthorizer(accounts: accounts), logger: logger)
+        let indexer = IndexJobHandler(indexer: DocumentIndexer(store: knowledge))
+        return JobWorker(
+            store: jobs, handlers: [executor, indexer], configuration: pace, signal: signal, logger: logger)
+    }
+
+    private func health() async -> HealthReport {
+        do {
+            _ = try await engine.appliedMigrations()
+            return HealthReport(checks: [.init(name: "storage", isHealthy: true)])
+        } catch {
+            return HealthReport(checks: [.init(name: "storage", isHealthy: false, detail: "The database does not answer.")])
+        }
+    }
+
+    private func metrics() async -> String {
+        var samples = ProcessMetrics.samples()
+        samples.append(.init("sba_build_info", [("version", Version.text)], 1))
+        samples.append(.init("sba_storage_commits_total", [], Double(engine.commitCount)))
+        for depth in (try? await jobs.depths()) ?? [] {
+            samples.append(
+                .init("sba_jobs", [("kind", depth.kind.rawValue), ("state", depth.state.rawValue)], Double(depth.count)))
+        }
+        for (status, count) in (try? await runs.depths()) ?? [:] {
+            samples.append(.init("sba_runs", [("status", status.rawValue)], Double(count)))
+        }
+        return registry.exposition(samples: samples)
+    }
+
+    /// Closes what the services worked with; call after `run`.
+    func close() async {
+        hasher.close()
+        await engine.close()
+    }
+}
+
+/// Asks the accounts whether a run's principal may still do something.
+private struct MembershipAuthorizer: RunAuthorizer {
+    let accounts: AccountService
+
+    func isAllowed(_ principal: Principal, scope: String?) async throws -> Bool {
+        try await accounts.isAllowed(principal, scope: scope)
+    }
+}
+
+/// Indexes documents as jobs.
+private struct IndexJobHandler: JobHandler {
+    let indexer: DocumentIndexer
+
+    var kind: JobKind { KnowledgeRepository.indexJob }
+
+    func handle(_ context: JobContext) async throws -> JobOutcome {
+        try await indexer.index(tenant: context.lease.tenant, DocumentID(context.lease.subject))
+        return .completed
+    }
+
+    func giveUp(_ lease: JobLease, reason: String) async throws {
+        try await indexer.giveUp(tenant: lease.tenant, DocumentID(lease.subject))
+    }
+}

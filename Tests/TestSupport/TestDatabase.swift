@@ -1,0 +1,79 @@
+import Accounts
+import Agents
+import Domain
+import Foundation
+import Queue
+import Storage
+
+/// The engines that every storage test runs on.
+public enum TestEngine: String, CaseIterable, Sendable {
+    case sqliteInMemory
+    case sqliteFile
+}
+
+/// A migrated, empty database and the repositories over it.
+public struct TestDatabase: Sendable {
+    public let engine: any SQLEngine
+    public let accounts: AccountRepository
+    public let jobs: JobRepository
+    public let runs: RunRepository
+    public let knowledge: KnowledgeRepository
+    public let ambient: Ambient
+
+    /// Opens a database, lends it, and closes and removes it.
+    public static func with(
+        _ kind: TestEngine = .sqliteInMemory, ambient: Ambient = .system,
+        _ work: (TestDatabase) async throws -> Void
+    ) async throws {
+        let folder = TemporaryFolder()
+        let engine = try SQLiteEngine(path: kind == .sqliteFile ? folder.path + "/test.sqlite" : nil)
+        _ = try await Migrator(engine: engine).migrate()
+        let database = TestDatabase(
+            engine: engine, accounts: AccountRepository(engine: engine),
+            jobs: JobRepository(engine: engine, ambient: ambient), runs: RunRepository(engine: engine, ambient: ambient),
+            knowledge: KnowledgeRepository(engine: engine, ambient: ambient), ambient: ambient)
+        do {
+            try await work(database)
+        } catch {
+            await engine.close()
+            throw error
+        }
+        await engine.close()
+        withExtendedLifetime(folder) {}
+    }
+
+    /// A new tenant with an owner: one a test, so that tests cannot see each other.
+    public func makePrincipal(scopes: [String] = ["*"]) async throws -> Principal {
+        let now = ambient.now()
+        let user = User(id: UserID(ambient.makeID()), email: "\(UUID())@example.com".lowercased(), createdAt: now)
+        let tenant = Tenant(id: TenantID(ambient.makeID()), name: "Test", createdAt: now)
+        try await accounts.create(user, passwordHash: "none", tenant: tenant, role: .owner, onlyFirst: false)
+        return Principal(tenant: tenant.id, user: user.id, scopes: scopes)
+    }
+
+    /// A run as the API would make it.
+    public func newRun(
+        _ principal: Principal, prompt: String = "Hello", id: RunID? = nil, session: SessionID? = nil,
+        options: RunOptions = RunOptions(model: "test/model", tools: []), key: (key: String, digest: String)? = nil
+    ) -> NewRun {
+        let id = id ?? RunID(ambient.makeID())
+        return NewRun(
+            id: id, session: session, newSession: SessionID(ambient.makeID()), principal: principal,
+            trace: Trace(requestID: "test"), prompt: prompt, options: options,
+            job: NewJob(id: JobID(ambient.makeID()), kind: RunExecutor.kind, subject: id.uuid, maximumAttempts: 100),
+            idempotency: key)
+    }
+}
+
+/// A folder that is removed with its last owner.
+public final class TemporaryFolder: Sendable {
+    public let path: String
+
+    public init() {
+        path = NSTemporaryDirectory() + "sba-test-\(UUID().uuidString)"
+        // A test that cannot make a folder fails at its first use of it.
+        try? FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
+    }
+
+    deinit { try? FileManager.default.removeItem(atPath: path) }
+}

@@ -1,0 +1,26 @@
+#!/usr/bin/env bash
+# Installs the Debian packages that are missing: `install.sh build|test|bench`.
+set -euo pipefail
+
+build=(libsqlite3-dev libxml2-dev pkg-config python3)
+test=("${build[@]}" prometheus curl)
+bench=("${test[@]}" wrk strace)
+
+declare -n wanted="${1:?build, test or bench}"
+missing=()
+for package in "${wanted[@]}"; do
+    dpkg-query --show --showformat='${Status}\n' "$package" 2>/dev/null | grep -q 'install ok installed' || missing+=("$package")
+done
+# A Python of one's own brings its own venv; Debian's comes without.
+python3 -c 'import venv, ensurepip' 2>/dev/null || missing+=(python3-venv)
+
+if [ ${#missing[@]} -gt 0 ]; then
+    echo "Installing ${missing[*]}"
+    sudo=()
+    [ "$(id -u)" = 0 ] || sudo=(sudo)
+    "${sudo[@]}" apt-get update -qq
+    # Services that a package would start are none of ours.
+    "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+fi
+
+command -v swift >/dev/null || { echo "Swift 6.3 is needed: https://www.swift.org/install/linux" >&2; exit 1; }
