@@ -68,6 +68,8 @@ let package = Package(
         library("Domain", []),
         library("Queue", ["Domain", .serviceLifecycle, .logging, .metrics]),
         library("Models", ["Domain", .asyncHTTPClient, .nioCore, .nioHTTP1, .nioPosix, .logging]),
+        // glibc's mallopt, which Swift's Glibc module leaves out.
+        .systemLibrary(name: "CMalloc"),
         .target(name: "CHTMLReader", dependencies: ["CLibXML2"]),
         library("Knowledge", ["Domain", "CHTMLReader"]),
         library("Agents", ["Domain", "Queue", "Models", "Knowledge", .logging, .metrics]),
@@ -89,7 +91,7 @@ let package = Package(
             name: "sba",
             dependencies: [
                 "Domain", "Queue", "Models", "Knowledge", "Agents", "Accounts", "Coordination", "Storage", "Telemetry",
-                "Web", .argumentParser, .configuration, .systemPackage, .asyncHTTPClient, .nioCore, .hummingbird,
+                "Web", "CMalloc", .argumentParser, .configuration, .systemPackage, .asyncHTTPClient, .nioCore, .hummingbird,
                 .logging, .coreMetrics, .serviceLifecycle, .unixSignals,
             ],
             swiftSettings: strict),

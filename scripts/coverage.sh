@@ -5,8 +5,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 tools=$(dirname "$(readlink -f "$(command -v swift)")")
-profiles=.build/debug/codecov
-"$tools/llvm-profdata" merge --failure-mode=all -sparse "$profiles"/*.profraw -o "$profiles/all.profdata"
+profiles=.build/profiles
+"$tools/llvm-profdata" merge --failure-mode=all -sparse "$profiles"/*/*.profraw -o "$profiles/all.profdata"
 tests=$(find .build/debug/ -maxdepth 1 -name '*PackageTests.xctest')
 "$tools/llvm-cov" export -summary-only -instr-profile "$profiles/all.profdata" "$tests" -object .build/debug/sba \
     > "$profiles/summary.json"

@@ -1,13 +1,24 @@
 #!/usr/bin/env bash
-# Runs the tests with the given flags of `swift test`, and keeps the counts for scripts/counts.sh.
-set -euo pipefail
+# Runs the tests with the given flags of `swift test`, and keeps the log for scripts/counts.sh and the profiles for
+# scripts/coverage.sh. The end-to-end tests come last, one after another: they measure how long things take.
+set -uo pipefail
 cd "$(dirname "$0")/.."
 
 log=.build/test.log
-mkdir -p .build
-rm -f .build/debug/codecov/*.profraw
-set +e
-swift test --disable-xctest "$@" 2>&1 | tee "$log"
-status=${PIPESTATUS[0]}
-set -e
-exit "$status"
+profiles=.build/profiles
+rm -rf "$profiles"
+mkdir -p "$profiles"
+: > "$log"
+
+part() {
+    swift test --disable-xctest "$@" 2>&1 | tee -a "$log"
+    local status=${PIPESTATUS[0]}
+    mkdir -p "$profiles/$name"
+    mv .build/debug/codecov/*.profraw "$profiles/$name/" 2>/dev/null
+    return "$status"
+}
+
+failed=0
+name=unit part "$@" --skip EndToEndTests || failed=1
+name=end-to-end part "$@" --filter EndToEndTests --no-parallel || failed=1
+exit "$failed"

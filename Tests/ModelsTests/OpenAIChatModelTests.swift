@@ -31,6 +31,7 @@ private final class FakeHTTP: OutgoingHTTP {
             state.requests.append(request)
             return state.answers.isEmpty ? nil : state.answers.removeFirst()
         }
+        guard let answer else { throw HTTPFailure.notConnected("the test has no more answers") }
         switch answer {
         case .reply(let status, let headers, let pieces):
             let head = OutgoingResponseHead(status: status, headers: headers)
@@ -40,8 +41,6 @@ private final class FakeHTTP: OutgoingHTTP {
             let head = OutgoingResponseHead(status: 200, headers: [:])
             for piece in pieces { try await receive(head, Array(piece.utf8)) }
             throw failure
-        case nil:
-            throw HTTPFailure.notConnected("the test has no more answers")
         }
     }
 }

@@ -76,20 +76,20 @@ struct JobWorkerTests {
         }
     }
 
-    @Test("never runs more jobs at once than it has slots")
+    @Test("runs as many jobs at once as it has slots, and never more")
     func slots() async throws {
         try await TestDatabase.with { database in
+            for _ in 0..<10 { try await enqueue(database) }
             let running = Mutex((now: 0, most: 0))
             try await withWorker(database, slots: 2) { _ in
                 running.withLock { state in
                     state.now += 1
                     state.most = max(state.most, state.now)
                 }
-                try await Task.sleep(for: .milliseconds(10))
+                try await Task.sleep(for: .milliseconds(20))
                 running.withLock { $0.now -= 1 }
                 return .completed
             } _: { _ in
-                for _ in 0..<10 { try await enqueue(database) }
                 try await untilDone(database)
             }
             #expect(running.withLock { $0.most } == 2)

@@ -5,6 +5,8 @@ import Synchronization
 public final class SBAProcess: Sendable {
     public struct NotStarted: Error, CustomStringConvertible {
         public let description: String
+
+        public init(description: String) { self.description = description }
     }
 
     public static let adminEmail = "admin@example.com"

@@ -29,7 +29,7 @@ public struct TestDatabase: Sendable {
         let engine = try SQLiteEngine(path: kind == .sqliteFile ? folder.path + "/test.sqlite" : nil)
         _ = try await Migrator(engine: engine).migrate()
         let database = TestDatabase(
-            engine: engine, accounts: AccountRepository(engine: engine),
+            engine: engine, accounts: AccountRepository(engine: engine, holdsDatabaseAlone: true),
             jobs: JobRepository(engine: engine, ambient: ambient), runs: RunRepository(engine: engine, ambient: ambient),
             knowledge: KnowledgeRepository(engine: engine, ambient: ambient), ambient: ambient)
         do {

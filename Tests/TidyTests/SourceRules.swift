@@ -11,7 +11,7 @@ struct SourceRules {
         "Models": ["Foundation", "Synchronization", "Logging", "AsyncHTTPClient", "NIOCore", "NIOHTTP1", "NIOPosix"],
         "Knowledge": ["Foundation", "CHTMLReader"],
         "Agents": ["Foundation", "Synchronization", "Logging", "Metrics"],
-        "Accounts": ["Foundation", "Crypto", "CryptoExtras", "JWTKit"],
+        "Accounts": ["Foundation", "Synchronization", "Crypto", "CryptoExtras", "JWTKit"],
         "Coordination": ["Foundation", "Synchronization"],
         "Storage": ["Foundation", "Synchronization", "GRDB"],
         "Telemetry": ["Foundation", "Synchronization", "Logging", "CoreMetrics"],

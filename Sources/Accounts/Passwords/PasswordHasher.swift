@@ -51,8 +51,10 @@ public final class PasswordHasher: Sendable {
     private func derive(_ password: String, salt: Data) async throws -> Data {
         do {
             return try await threads.run { _ in
+                // The library takes no empty input; a NUL stands in, which no password that was set can be.
+                let input = password.isEmpty ? Data([0]) : Data(password.utf8)
                 let key = try KDF.Scrypt.deriveKey(
-                    from: Data(password.utf8), salt: salt, outputByteCount: Self.hashBytes, rounds: 1 << Self.logCost,
+                    from: input, salt: salt, outputByteCount: Self.hashBytes, rounds: 1 << Self.logCost,
                     blockSize: Self.blockSize, parallelism: Self.parallelism)
                 return key.withUnsafeBytes { Data($0) }
             }

@@ -39,8 +39,10 @@ public struct SecretSealer: Sendable {
     ///
     /// - Throws: `Problem` with `internal_error` when it was sealed under another key, for another row, or was changed.
     public func open(_ sealed: String, row: String) throws(Problem) -> String {
-        let parts = sealed.split(separator: ".")
-        guard parts.count == 3, parts[0] == "v1", let combined = Data(base64Encoded: String(parts[2])) else {
+        let parts = sealed.split(separator: ".", omittingEmptySubsequences: false)
+        guard parts.count == 3, parts[0] == "v1", let combined = Data(base64Encoded: String(parts[2])),
+            combined.base64EncodedString() == parts[2]
+        else {
             throw Problem(.internalError, "The sealed value of \(row) is damaged.")
         }
         guard parts[1] == keyID else {

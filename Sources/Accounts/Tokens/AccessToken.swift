@@ -29,6 +29,7 @@ public struct TokenService: Sendable {
     private let keys: JWTKeyCollection
     private let signingKey: JWKIdentifier
     private let now: @Sendable () -> Timestamp
+    private let cache = VerifiedTokens()
     /// The public keys as a JWK set (RFC 7517), for whoever verifies tokens elsewhere.
     public let jwks: JSONValue
 
@@ -77,11 +78,17 @@ public struct TokenService: Sendable {
         public let membershipVersion: Int64
     }
 
-    /// Checks signature, algorithm, issuer, audience and time.
+    /// Checks signature, algorithm, issuer, audience and time. A signature that was found good is not computed again.
     ///
     /// - Throws: `Problem` with `token_expired` or `token_invalid`.
     public func verify(_ token: String) async throws -> Verified {
         guard token.utf8.count <= Self.maximumCharacters else { throw Self.invalid }
+        let (verified, expiry) = try await cache.value(for: token) { try await verifySignature(token) }
+        guard expiry > now() else { throw Problem(.tokenExpired, "The access token has expired. Sign in again.") }
+        return verified
+    }
+
+    private func verifySignature(_ token: String) async throws -> (Verified, expiry: Timestamp) {
         let claims: AccessClaims
         do {
             claims = try await keys.verify(token, as: AccessClaims.self)
@@ -91,10 +98,8 @@ public struct TokenService: Sendable {
         guard claims.iss.value == Self.issuer, claims.aud.value.contains(Self.audience),
             let tenant = TenantID(claims.tid), let user = UserID(claims.sub.value)
         else { throw Self.invalid }
-        guard claims.exp.value.timeIntervalSince1970 > Double(now().microseconds) / 1_000_000 else {
-            throw Problem(.tokenExpired, "The access token has expired. Sign in again.")
-        }
-        return Verified(tenant: tenant, user: user, membershipVersion: claims.mv)
+        let expiry = Timestamp(microseconds: Int64(claims.exp.value.timeIntervalSince1970 * 1_000_000))
+        return (Verified(tenant: tenant, user: user, membershipVersion: claims.mv), expiry)
     }
 
     static let invalid = Problem(.tokenInvalid, "The access token is not one of this server. Sign in again.")

@@ -19,8 +19,10 @@ actor RunRecorder {
     private let bus: any EventBus
     private let ambient: Ambient
     private let lease: JobLease
-    /// Looking twice in the time that text may wait holds it.
+    /// How often a call is looked after: twice in the time that text may wait, which holds it.
     private let tick: Duration
+    /// Text this old is stored at the next look.
+    private let flushAge: Duration
 
     private var authority: RunCommit.Authority
     /// A commit that failed: what it held is gone, so nothing may follow it.
@@ -45,7 +47,8 @@ actor RunRecorder {
         self.bus = bus
         self.ambient = ambient
         self.lease = lease
-        tick = textDelay / 2
+        flushAge = textDelay / 2
+        tick = min(textDelay / 2, Self.cancelPoll)
         self.open = open
         authority = .taking(token: snapshot.token, lastSeq: snapshot.lastSeq, lease: lease)
         deadline = snapshot.run.deadline
@@ -163,7 +166,7 @@ actor RunRecorder {
 
     private func tend() async throws {
         if ambient.now() > deadline { throw RunInterruption.expired }
-        if let since = pendingSince, .now - since >= tick {
+        if let since = pendingSince, .now - since >= flushAge {
             try await commit([], [])
         } else if .now - lastContact >= Self.cancelPoll {
             lastContact = .now

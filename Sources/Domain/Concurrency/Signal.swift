@@ -3,10 +3,17 @@ import Synchronization
 /// Tells waiting tasks that something may have changed. A notice given between looking and waiting is not lost:
 /// read `generation` first, look, then wait for a later one.
 public final class Signal: Sendable {
+    private enum Wait {
+        case beginning
+        case waiting(CheckedContinuation<Void, Never>)
+        /// Its time was over, or its task cancelled, before it came to wait.
+        case released
+    }
+
     private struct State {
         var generation = 0
-        var nextWaiter = 0
-        var waiters: [Int: CheckedContinuation<Void, Never>] = [:]
+        var nextID = 0
+        var waits: [Int: Wait] = [:]
     }
 
     private let state = Mutex(State())
@@ -18,40 +25,46 @@ public final class Signal: Sendable {
 
     /// Wakes every waiting task.
     public func notify() {
-        let waiters = state.withLock { state in
+        let waits = state.withLock { state in
             state.generation += 1
-            defer { state.waiters = [:] }
-            return state.waiters.values
+            let waits = state.waits.values
+            for id in state.waits.keys { state.waits[id] = .released }
+            return waits
         }
-        for waiter in waiters { waiter.resume() }
+        for case .waiting(let continuation) in waits { continuation.resume() }
     }
 
     /// Returns when `notify` has been called since `generation` was read, the time is over, or the task is cancelled.
     public func wait(after generation: Int, atMost timeout: Duration) async {
-        await withTaskGroup(of: Void.self) { group in
-            group.addTask { await self.wait(after: generation) }
-            group.addTask { try? await Task.sleep(for: timeout) }
-            await group.next()
-            group.cancelAll()
-        }
-    }
-
-    private func wait(after generation: Int) async {
         let id = state.withLock { state in
-            state.nextWaiter += 1
-            return state.nextWaiter
+            state.nextID += 1
+            state.waits[state.nextID] = .beginning
+            return state.nextID
         }
+        let alarm = Alarms.shared.set(for: .now + timeout) { [self] in release(id) }
         await withTaskCancellationHandler {
             await withCheckedContinuation { continuation in
                 let isLate = state.withLock { state in
-                    if state.generation > generation || Task.isCancelled { return true }
-                    state.waiters[id] = continuation
+                    guard case .beginning = state.waits[id], state.generation <= generation else { return true }
+                    state.waits[id] = .waiting(continuation)
                     return false
                 }
                 if isLate { continuation.resume() }
             }
         } onCancel: {
-            state.withLock { $0.waiters.removeValue(forKey: id) }?.resume()
+            release(id)
         }
+        Alarms.shared.remove(alarm)
+        state.withLock { _ = $0.waits.removeValue(forKey: id) }
+    }
+
+    /// Ends one wait, if it has not ended.
+    private func release(_ id: Int) {
+        let wait = state.withLock { state -> Wait? in
+            guard let wait = state.waits[id] else { return nil }
+            state.waits[id] = .released
+            return wait
+        }
+        if case .waiting(let continuation) = wait { continuation.resume() }
     }
 }

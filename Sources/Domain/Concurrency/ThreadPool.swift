@@ -22,6 +22,8 @@ public final class ThreadPool<Resource>: Sendable {
         mutating func take() -> (@Sendable (Result<Resource, any Error>) -> Void)? {
             guard next < waiting.count else { return nil }
             let call = waiting[next]
+            // What the call holds on to goes with it.
+            waiting[next] = { _ in }
             next += 1
             if next == waiting.count || next > maximumTaken {
                 waiting.removeFirst(next)
@@ -49,6 +51,8 @@ public final class ThreadPool<Resource>: Sendable {
         self.maximumWaiting = maximumWaiting
         for number in 0..<threads {
             Thread.detachNewThread { [self] in
+                // Foundation's own name does not always reach the kernel, whose names are at most 15 characters long.
+                pthread_setname_np(pthread_self(), String("\(name)-\(number)".prefix(15)))
                 Thread.current.name = "\(name)-\(number)"
                 work(make)
             }

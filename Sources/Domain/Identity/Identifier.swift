@@ -10,19 +10,23 @@ public struct Identifier<Entity>: Hashable, Sendable, CustomStringConvertible {
 
     /// Reads the 36-character text form; `nil` for anything else.
     public init?(_ text: some StringProtocol) {
-        guard Self.isWellFormed(text), let uuid = UUID(uuidString: String(text)) else { return nil }
+        var text = String(text)
+        guard text.withUTF8(Self.isWellFormed), let uuid = UUID(uuidString: text) else { return nil }
         self.uuid = uuid
     }
 
     /// Foundation reads signs and spaces as digits; RFC 9562 does not.
-    private static func isWellFormed(_ text: some StringProtocol) -> Bool {
-        text.utf8.count == 36
-            && text.utf8.enumerated().allSatisfy { offset, byte in
+    private static func isWellFormed(_ text: UnsafeBufferPointer<UInt8>) -> Bool {
+        guard text.count == 36 else { return false }
+        for (offset, byte) in text.enumerated() {
+            let isRight =
                 switch offset {
                 case 8, 13, 18, 23: byte == UInt8(ascii: "-")
                 default: (48...57).contains(byte) || (65...70).contains(byte) || (97...102).contains(byte)
                 }
-            }
+            guard isRight else { return false }
+        }
+        return true
     }
 
     public var description: String { uuid.uuidString.lowercased() }

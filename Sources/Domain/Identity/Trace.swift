@@ -12,7 +12,7 @@ public struct Trace: Hashable, Sendable {
 
     /// The 32 hexadecimal digits of the trace, when there is one.
     public var traceID: String? {
-        traceparent.map { String($0.split(separator: "-")[1]) }
+        traceparent.flatMap { Self.isTraceparent($0) ? String($0.split(separator: "-")[1]) : nil }
     }
 
     /// Whether `text` is a version 00 `traceparent`: `00-<32 hex>-<16 hex>-<2 hex>`, neither id all zeros.

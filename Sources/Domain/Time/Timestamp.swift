@@ -17,14 +17,30 @@ public struct Timestamp: Hashable, Comparable, Sendable {
         .microseconds(microseconds - earlier.microseconds)
     }
 
-    /// RFC 3339 in UTC with milliseconds, `2026-11-20T17:14:10.123Z`.
+    /// RFC 3339 in UTC with milliseconds, `2026-11-20T17:14:10.123Z`; years 0 to 9999.
     public var iso8601: String {
         let (seconds, micros) = microseconds.dividedEuclidean(by: 1_000_000)
         let (days, second) = seconds.dividedEuclidean(by: 86400)
         let (year, month, day) = Self.civil(daysSince1970: days)
-        return padded(year, 4) + "-" + padded(month, 2) + "-" + padded(day, 2) + "T"
-            + padded(second / 3600, 2) + ":" + padded(second / 60 % 60, 2) + ":" + padded(second % 60, 2)
-            + "." + padded(micros / 1000, 3) + "Z"
+        var text: [UInt8] = []
+        text.reserveCapacity(24)
+        func append(_ number: Int64, digits: Int, then separator: Unicode.Scalar) {
+            var divisor: Int64 = 1
+            for _ in 1..<digits { divisor *= 10 }
+            while divisor > 0 {
+                text.append(UInt8(ascii: "0") + UInt8(number / divisor % 10))
+                divisor /= 10
+            }
+            text.append(UInt8(ascii: separator))
+        }
+        append(year, digits: 4, then: "-")
+        append(month, digits: 2, then: "-")
+        append(day, digits: 2, then: "T")
+        append(second / 3600, digits: 2, then: ":")
+        append(second / 60 % 60, digits: 2, then: ":")
+        append(second % 60, digits: 2, then: ".")
+        append(micros / 1000, digits: 3, then: "Z")
+        return String(decoding: text, as: UTF8.self)
     }
 
     /// The proleptic Gregorian date of a day number (H. Hinnant, "chrono-compatible low-level date algorithms").
@@ -35,11 +51,6 @@ public struct Timestamp: Hashable, Comparable, Sendable {
         let shifted = (5 * dayOfYear + 2) / 153
         let month = shifted < 10 ? shifted + 3 : shifted - 9
         return (yearOfEra + era * 400 + (month <= 2 ? 1 : 0), month, dayOfYear - (153 * shifted + 2) / 5 + 1)
-    }
-
-    private func padded(_ number: Int64, _ width: Int) -> String {
-        let digits = String(number)
-        return String(repeating: "0", count: max(0, width - digits.utf8.count)) + digits
     }
 }
 

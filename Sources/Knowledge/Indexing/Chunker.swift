@@ -3,7 +3,7 @@ import Domain
 /// Cuts a document into chunks along its structure: a chunk never crosses a heading, keeps paragraphs whole where they
 /// fit, and carries the headings above it.
 public struct Chunker: Sendable {
-    /// Paragraphs are gathered up to this many characters: about 250 tokens, what small embedding models read at once.
+    /// Paragraphs are gathered up to this many characters (Unicode scalars, for a visible character may be of any length): about 250 tokens, what small embedding models read at once.
     public var targetCharacters = 1000
     /// A longer paragraph is split, at a sentence where there is one.
     public var maximumCharacters = 1600
@@ -34,10 +34,10 @@ public struct Chunker: Sendable {
             case .heading(let level, let text):
                 flush()
                 path.removeAll { $0.level >= level }
-                path.append((level, String(text.prefix(Self.maximumHeadingCharacters))))
+                path.append((level, String(text.unicodeScalars.prefix(Self.maximumHeadingCharacters))))
             case .text(let text):
                 for piece in pieces(of: text) {
-                    if gathered.count + piece.count > targetCharacters { flush() }
+                    if gathered.unicodeScalars.count + piece.unicodeScalars.count > targetCharacters { flush() }
                     gathered += gathered.isEmpty ? piece : "\n\n" + piece
                 }
             }
@@ -54,10 +54,10 @@ public struct Chunker: Sendable {
     private func pieces(of text: String) -> [String] {
         var pieces: [String] = []
         var rest = Substring(text)
-        while let limit = rest.index(rest.startIndex, offsetBy: maximumCharacters, limitedBy: rest.endIndex),
+        while let limit = rest.unicodeScalars.index(rest.startIndex, offsetBy: maximumCharacters, limitedBy: rest.endIndex),
             limit < rest.endIndex
         {
-            let middle = rest.index(rest.startIndex, offsetBy: maximumCharacters / 2)
+            let middle = rest.unicodeScalars.index(rest.startIndex, offsetBy: maximumCharacters / 2)
             let tail = rest[middle..<limit]
             let end =
                 sentenceEnd(in: tail)

@@ -27,7 +27,8 @@ struct ChatChunkAccumulator {
             throw ModelError(.modelUnavailable, "The model server stopped: \(message)", isRetryable: true)
         }
         if let counted = chunk["usage"], let input = counted["prompt_tokens"]?.int {
-            usage = TokenUsage(input: Int(input), output: Int(counted["completion_tokens"]?.int ?? 0))
+            let output = counted["completion_tokens"]?.int ?? 0
+            usage = TokenUsage(input: Self.plausible(input), output: Self.plausible(output))
         }
         guard let choice = chunk["choices"]?.array?.first else { return [] }
         if choice["finish_reason"]?.string != nil { isFinished = true }
@@ -59,6 +60,9 @@ struct ChatChunkAccumulator {
         }
         return deltas
     }
+
+    /// No answer has a thousand million tokens: a count beyond is the server's mistake, and must not overflow a sum.
+    private static func plausible(_ count: Int64) -> Int { Int(min(max(count, 0), 1_000_000_000)) }
 
     /// Where a call without an index belongs: with the call of its id, behind the others under a new id, else by position.
     private func index(of id: String?, position: Int) -> Int {

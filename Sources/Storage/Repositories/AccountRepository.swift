@@ -5,8 +5,14 @@ import Foundation
 /// Users, tenants, memberships and signing keys.
 public struct AccountRepository: AccountStore {
     private let engine: any SQLEngine
+    /// Present where no other process can change a membership.
+    private let cache: MembershipCache?
 
-    public init(engine: any SQLEngine) { self.engine = engine }
+    /// - Parameter holdsDatabaseAlone: no other process writes this database, so memberships may be remembered.
+    public init(engine: any SQLEngine, holdsDatabaseAlone: Bool = false) {
+        self.engine = engine
+        cache = holdsDatabaseAlone ? MembershipCache() : nil
+    }
 
     public func create(
         _ user: User, passwordHash: String, tenant: Tenant, role: Role, onlyFirst: Bool
@@ -33,6 +39,7 @@ public struct AccountRepository: AccountStore {
                             """,
                             [.id(tenant.id), .id(user.id), .text(role.rawValue), time]),
                     ]))
+            cache?.forget()
         } catch StorageError.uniqueViolation(let what) where what.contains("email") {
             throw Problem(.emailTaken, "An account with this address exists. Sign in instead.")
         }
@@ -81,6 +88,11 @@ public struct AccountRepository: AccountStore {
     }
 
     public func membership(tenant: TenantID, user: UserID) async throws -> Membership? {
+        guard let cache else { return try await readMembership(tenant, user) }
+        return try await cache.membership(tenant: tenant, user: user) { try await readMembership(tenant, user) }
+    }
+
+    private func readMembership(_ tenant: TenantID, _ user: UserID) async throws -> Membership? {
         try await rows(
             "SELECT tenant_id, user_id, role, version FROM memberships WHERE tenant_id = ?1 AND user_id = ?2",
             [.id(tenant), .id(user)]

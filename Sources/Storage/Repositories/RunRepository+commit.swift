@@ -65,20 +65,28 @@ extension RunRepository {
         }
     }
 
+    /// All events of the commit in one statement, numbered back from the head's new end.
     private func events(_ commit: RunCommit) -> [SQLStatement] {
-        commit.events.enumerated().map { offset, event in
+        guard !commit.events.isEmpty else { return [] }
+        var arguments: [SQLValue] = [
+            .id(commit.tenant), .id(commit.run), .int(commit.token), .time(commit.time),
+        ]
+        let rows = commit.events.enumerated().map { offset, event in
+            arguments += [
+                .int(commit.events.count - 1 - offset), .text(event.type), .json(JSONValue.object(event.fields).text),
+            ]
+            return "(?\(arguments.count - 2), ?\(arguments.count - 1), ?\(arguments.count))"
+        }.joined(separator: ", ")
+        return [
             SQLStatement(
                 """
                 INSERT INTO run_events (tenant_id, run_id, seq, type, fields, created_at)
-                SELECT ?1, ?2, last_seq - ?4, ?5, ?6, ?7 FROM run_heads
-                WHERE tenant_id = ?1 AND run_id = ?2 AND token = ?3
+                SELECT ?1, ?2, h.last_seq - e.column1, e.column2, e.column3, ?4
+                FROM run_heads h, (VALUES \(rows)) e
+                WHERE h.tenant_id = ?1 AND h.run_id = ?2 AND h.token = ?3
                 """,
-                [
-                    .id(commit.tenant), .id(commit.run), .int(commit.token), .int(commit.events.count - 1 - offset),
-                    .text(event.type), .json(JSONValue.object(event.fields).text), .time(commit.time),
-                ],
-                expect: .rows(1, otherwise: FenceLost()))
-        }
+                arguments, expect: .rows(commit.events.count, otherwise: FenceLost()))
+        ]
     }
 
     private func statements(_ effect: RunEffect, _ commit: RunCommit) -> [SQLStatement] {
@@ -150,15 +158,17 @@ extension RunRepository {
     private func finish(
         _ commit: RunCommit, _ id: StepID, _ output: ModelTurn?, _ inputTokens: Int, _ outputTokens: Int
     ) -> [SQLStatement] {
-        [
-            one(
-                commit,
-                """
-                UPDATE agent_steps SET
-                    status = 'finished', output = ?5, input_tokens = ?6, output_tokens = ?7, finished_at = ?8
-                WHERE tenant_id = ?1 AND run_id = ?2 AND id = ?4 AND status = 'started' AND \(Self.fenced)
-                """,
-                [.id(id), .json(output?.json.text), .int(inputTokens), .int(outputTokens), .time(commit.time)]),
+        let step = one(
+            commit,
+            """
+            UPDATE agent_steps SET
+                status = 'finished', output = ?5, input_tokens = ?6, output_tokens = ?7, finished_at = ?8
+            WHERE tenant_id = ?1 AND run_id = ?2 AND id = ?4 AND status = 'started' AND \(Self.fenced)
+            """,
+            [.id(id), .json(output?.json.text), .int(inputTokens), .int(outputTokens), .time(commit.time)])
+        guard inputTokens + outputTokens > 0 else { return [step] }
+        return [
+            step,
             one(
                 commit,
                 """

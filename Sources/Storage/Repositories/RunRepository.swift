@@ -17,16 +17,22 @@ public struct RunRepository: RunStore {
 
     public func create(tenant: TenantID, _ run: NewRun) async throws -> Run {
         if let earlier = try await earlierRun(tenant: tenant, run) { return earlier }
+        let now = ambient.now()
         do {
-            _ = try await engine.write(creation(tenant, run))
+            _ = try await engine.write(creation(tenant, run, at: now))
         } catch StorageError.uniqueViolation {
             // The same key or id was stored at the same time, or by a try whose answer was lost.
             if let earlier = try await earlierRun(tenant: tenant, run) { return earlier }
+            guard let same = try await self.run(tenant: tenant, run.id) else {
+                throw StorageError.unavailable("The run was stored and is not there.")
+            }
+            return same
         }
-        guard let created = try await self.run(tenant: tenant, run.id) else {
-            throw StorageError.unavailable("The run was stored and is not there.")
-        }
-        return created
+        return Run(
+            id: run.id, session: run.session ?? run.newSession, principal: run.principal, trace: run.trace,
+            prompt: run.prompt, options: run.options, status: .queued, output: nil, failure: nil,
+            usage: Run.Usage(inputTokens: 0, outputTokens: 0), createdAt: now, startedAt: nil, finishedAt: nil,
+            deadline: now.adding(run.options.timeout))
     }
 
     /// The run that was created under the same idempotency key.
@@ -45,8 +51,7 @@ public struct RunRepository: RunStore {
         return try await self.run(tenant: tenant, row.id(0))
     }
 
-    private func creation(_ tenant: TenantID, _ run: NewRun) -> Batch {
-        let now = ambient.now()
+    private func creation(_ tenant: TenantID, _ run: NewRun, at now: Timestamp) -> Batch {
         let session = run.session ?? run.newSession
         let started = LoggedEvent(seq: 1, timestamp: now, event: .runStarted)
         var statements = [
@@ -174,7 +179,8 @@ public struct RunRepository: RunStore {
         SQLStatement(
             """
             SELECT t.id, t.step_id, t.ordinal, t.name, t.arguments, t.state, t.attempt, t.result, t.created_at, t.finished_at
-            FROM tool_calls t JOIN agent_steps s ON s.tenant_id = t.tenant_id AND s.id = t.step_id
+            FROM tool_calls t
+            JOIN agent_steps s ON s.tenant_id = t.tenant_id AND s.run_id = t.run_id AND s.id = t.step_id
             WHERE t.tenant_id = ?1 AND t.run_id = ?2 ORDER BY s.position, t.ordinal
             """,
             [.id(tenant), .id(run)])

@@ -16,6 +16,8 @@ final class SQLiteConnection: Sendable {
             if !isReader {
                 if path != nil { try db.execute(sql: "PRAGMA journal_mode = WAL") }
                 try db.execute(sql: "PRAGMA synchronous = FULL")
+                // 32 MiB of log between two checkpoints: pages that change often are written back once, not each time.
+                try db.execute(sql: "PRAGMA wal_autocheckpoint = 8192")
             }
             // Enough for the pages of a busy index, small enough for a small machine.
             try db.execute(sql: "PRAGMA cache_size = -4096")
@@ -42,22 +44,29 @@ final class SQLiteConnection: Sendable {
                 let before = db.totalChangesCount
                 let results = try Self.transaction("IMMEDIATE", db) {
                     try batches.map { batch -> Result<[ResultSet], any Error> in
-                        try Self.execute("SAVEPOINT batch", db)
-                        do {
-                            let answers = try batch.statements.map { try Self.run($0, db) }
-                            try Self.execute("RELEASE batch", db)
-                            return .success(answers)
-                        } catch {
-                            // A full disk ends the whole transaction: then nothing of the others is stored either.
-                            guard db.isInsideTransaction else { throw error }
-                            try Self.execute("ROLLBACK TO batch", db)
-                            try Self.execute("RELEASE batch", db)
-                            return .failure(Self.translated(error))
-                        }
+                        // One batch alone needs no savepoint: undoing it is undoing the transaction.
+                        guard batches.count > 1 else { return .success(try batch.statements.map { try Self.run($0, db) }) }
+                        return try Self.savepoint(batch, db)
                     }
                 }
                 return (results, db.totalChangesCount != before)
             }
+        }
+    }
+
+    /// Runs one batch of several so that it can be undone alone.
+    private static func savepoint(_ batch: Batch, _ db: Database) throws -> Result<[ResultSet], any Error> {
+        try execute("SAVEPOINT batch", db)
+        do {
+            let answers = try batch.statements.map { try run($0, db) }
+            try execute("RELEASE batch", db)
+            return .success(answers)
+        } catch {
+            // A full disk ends the whole transaction: then nothing of the others is stored either.
+            guard db.isInsideTransaction else { throw error }
+            try execute("ROLLBACK TO batch", db)
+            try execute("RELEASE batch", db)
+            return .failure(translated(error))
         }
     }
 

@@ -8,7 +8,7 @@ public final class SQLiteEngine: SQLEngine {
     private static let maximumGroupStatements = 500
     /// Batches that may wait; beyond, writing is refused rather than memory used up.
     private static let maximumWaiting = 10_000
-    private static let readers = 3
+    private static let readers = 2
 
     public let dialect: any SQLDialect = SQLiteDialect()
 

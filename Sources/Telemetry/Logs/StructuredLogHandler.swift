@@ -23,7 +23,25 @@ public struct StandardErrorSink: LogSink {
     public init() {}
 
     public func write(_ line: String) {
-        Self.lock.withLock { _ in FileHandle.standardError.write(Data((line + "\n").utf8)) }
+        Self.lock.withLock { _ in _ = StandardStream.write(line + "\n", to: STDERR_FILENO) }
+    }
+}
+
+/// Writes to the process's own streams. A reader that has gone or a full disk is no reason to stop.
+public enum StandardStream {
+    /// Writes the whole text; answers whether it could.
+    public static func write(_ text: String, to descriptor: Int32) -> Bool {
+        var text = text
+        return text.withUTF8 { bytes in
+            var rest = UnsafeRawBufferPointer(bytes)
+            while !rest.isEmpty {
+                let written = Foundation.write(descriptor, rest.baseAddress, rest.count)
+                if written < 0 && errno == EINTR { continue }
+                guard written > 0 else { return false }
+                rest = UnsafeRawBufferPointer(rebasing: rest[written...])
+            }
+            return true
+        }
     }
 }
 

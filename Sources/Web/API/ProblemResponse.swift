@@ -47,6 +47,7 @@ extension Problem {
             Problem(.overloaded, "The database has too much to do. Try again shortly.", retryAfter: .seconds(1))
         case is StorageError:
             Problem(.storageUnavailable, "The database does not answer. Try again shortly.", retryAfter: .seconds(5))
+        case is ChannelError, is IOError: Problem(.malformedHTTP, "The connection broke off in the middle of the request.")
         case is CancellationError: Problem(.shuttingDown, "The server is shutting down.", retryAfter: .seconds(2))
         default: Problem(.internalError, "The request failed. The server's log says why under this request id.")
         }

@@ -52,7 +52,11 @@ extension Request {
                 .requestTimeout, "The body did not arrive within \(RequestBounds.bodyTime.components.seconds) seconds.")
         }
         self = collected
-        return try await collectBody(upTo: limit)
+        let body = try await collectBody(upTo: limit)
+        if let declared = headers[.contentLength].flatMap({ Int($0) }), declared != body.readableBytes {
+            throw Problem(.malformedHTTP, "The body ended after \(body.readableBytes) of \(declared) bytes.")
+        }
+        return body
     }
 
     private static func tooLarge(_ limit: Int) -> Problem {

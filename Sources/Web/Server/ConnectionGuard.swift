@@ -17,6 +17,8 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
         var headers: TimeAmount = .seconds(15)
         /// Between two requests.
         var idle: TimeAmount = .seconds(75)
+        /// For the rest of a request that was answered before it had come whole.
+        var rest: TimeAmount = .seconds(2)
         /// One piece of an answer, in the client's hands.
         var write: TimeAmount = .seconds(60)
     }
@@ -26,6 +28,7 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
     private var writeTimer: Scheduled<Void>?
     /// Requests that have come and are not answered; a client may send the next before that.
     private var serving = 0
+    private var isReceiving = false
     private var hasResponseBegun = false
     private var isFirst = true
     private var unwritten = 0
@@ -48,11 +51,15 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
     }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-        if case .head(let head) = unwrapInboundIn(data) {
+        switch unwrapInboundIn(data) {
+        case .head(let head):
             if head.headerFields[.expect]?.lowercased() == "100-continue" { invite(context) }
             timer?.cancel()
             serving += 1
+            isReceiving = true
             isFirst = false
+        case .body: break
+        case .end: isReceiving = false
         }
         context.fireChannelRead(data)
     }
@@ -66,7 +73,7 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
         if case .end = part {
             serving -= 1
             hasResponseBegun = false
-            if serving == 0 { waitForHead(context) }
+            if isReceiving { closeSoon(context) } else if serving == 0 { waitForHead(context) }
         }
     }
 
@@ -103,6 +110,13 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
                 context.close(promise: nil)
             }
         }
+    }
+
+    /// Gives the client time to read its early answer, then ends the connection: what it still sends is not wanted.
+    private func closeSoon(_ context: ChannelHandlerContext) {
+        timer?.cancel()
+        let bound = NIOLoopBound(context, eventLoop: context.eventLoop)
+        timer = context.eventLoop.scheduleTask(in: bounds.rest) { bound.value.close(promise: nil) }
     }
 
     /// Closes the connection when nothing is taken of what is written.

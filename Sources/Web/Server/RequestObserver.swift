@@ -12,7 +12,7 @@ final class RequestObserver: RouterMiddleware {
 
     private let routes: [APIRoute]
     private let ambient: Ambient
-    private let recorders = Mutex<[String: Recorder]>([:])
+    private let recorders = Mutex<[Series: Recorder]>([:])
 
     init(routes: [APIRoute], ambient: Ambient) {
         self.routes = routes
@@ -25,7 +25,6 @@ final class RequestObserver: RouterMiddleware {
         let started = ContinuousClock.now
         var context = context
         context.trace = trace(of: request)
-        context.logger = Self.logger(context)
         var response: Response
         do {
             response = try await next(request, context)
@@ -38,19 +37,25 @@ final class RequestObserver: RouterMiddleware {
         let milliseconds = (ContinuousClock.now - started).milliseconds
         // The router names what it does not know `NotFound`.
         let route = context.endpointPath.flatMap { $0.hasPrefix("/") ? $0 : nil } ?? "unmatched"
-        record(milliseconds, method: request.method.rawValue, route: route, status: response.status.code)
-        if let tenant = context.caller.principal?.tenant { context.logger[metadataKey: "tenant_id"] = "\(tenant)" }
-        context.logger.info(
-            "\(request.method.rawValue) \(request.uri.path) \(response.status.code)",
-            metadata: ["route": "\(route)", "duration_ms": "\(milliseconds)"])
+        record(milliseconds, Series(method: request.method, route: route, status: response.status.code))
+        log(request, context, route: route, status: response.status.code, milliseconds)
         return response
     }
 
-    private static func logger(_ context: Context) -> Logger {
+    private func log(_ request: Request, _ context: Context, route: String, status: Int, _ milliseconds: Double) {
+        guard context.logger.logLevel <= .info else { return }
+        logger(context).info(
+            "\(request.method.rawValue) \(request.uri.path) \(status)",
+            metadata: ["route": "\(route)", "status": "\(status)", "duration_ms": "\(milliseconds)"])
+    }
+
+    /// The server's logger with the ids of this request.
+    private func logger(_ context: Context) -> Logger {
         var logger = context.logger
         logger[metadataKey: "hb.request.id"] = nil
         logger[metadataKey: "request_id"] = "\(context.trace.requestID)"
         if let trace = context.trace.traceID { logger[metadataKey: "trace_id"] = "\(trace)" }
+        if let tenant = context.caller.principal?.tenant { logger[metadataKey: "tenant_id"] = "\(tenant)" }
         return logger
     }
 
@@ -71,8 +76,8 @@ final class RequestObserver: RouterMiddleware {
             return unmatched(request, context)
         }
         let problem = Problem.from(error)
-        if problem.code == .internalError {
-            context.logger.error("A request failed.", metadata: ["error": "\(error)", "path": "\(request.uri.path)"])
+        if problem.code.http.status.kind == .serverError {
+            logger(context).error("A request failed.", metadata: ["error": "\(error)", "path": "\(request.uri.path)"])
         }
         return problem.response(requestID: context.trace.requestID)
     }
@@ -98,22 +103,30 @@ final class RequestObserver: RouterMiddleware {
 
     // MARK: Metrics
 
-    private func record(_ milliseconds: Double, method: String, route: String, status: Int) {
-        let known = HTTPRequest.Method.known.contains(method) ? method : "other"
-        let key = "\(known) \(status) \(route)"
+    private struct Series: Hashable {
+        let method: HTTPRequest.Method
+        let route: String
+        let status: Int
+    }
+
+    private func record(_ milliseconds: Double, _ series: Series) {
         let recorder = recorders.withLock { recorders in
-            if let recorder = recorders[key] { return recorder }
+            if let recorder = recorders[series] { return recorder }
+            // Anything else that a client invents is one label, not many.
+            let method = HTTPRequest.Method.known.contains(series.method.rawValue) ? series.method.rawValue : "other"
             let recorder = Recorder(
                 label: "http_request_duration_ms",
-                dimensions: [("method", known), ("route", route), ("status", "\(status)")])
-            recorders[key] = recorder
+                dimensions: [("method", method), ("route", series.route), ("status", "\(series.status)")])
+            if recorders.count < Self.maximumSeries { recorders[series] = recorder }
             return recorder
         }
         recorder.record(milliseconds)
     }
+
+    /// Methods are the client's to invent: beyond this no more are remembered.
+    private static let maximumSeries = 1000
 }
 
 extension HTTPRequest.Method {
-    /// Anything else a client invents is one label, not many.
     fileprivate static let known: Set<String> = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 }

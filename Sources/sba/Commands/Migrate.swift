@@ -19,7 +19,9 @@ struct Migrate: AsyncParsableCommand {
     func run() async throws {
         try await reportingErrors {
             var settings = await SettingsReader(flags: dataDir.map { [Setting.dataDirectory.name: $0] } ?? [:])
-            let directory = try DataDirectory(settings.text(.dataDirectory))
+            let path = settings.text(.dataDirectory)
+            try settings.finish()
+            let directory = try DataDirectory(path)
             let engine = try SQLiteEngine(path: directory.database)
             let migrator = Migrator(engine: engine)
             let status = try await migrator.status()

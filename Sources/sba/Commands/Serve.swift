@@ -1,5 +1,6 @@
 import ArgumentParser
 import AsyncHTTPClient
+import CMalloc
 import CoreMetrics
 import Domain
 import Foundation
@@ -55,7 +56,13 @@ struct Serve: AsyncParsableCommand {
         MetricsSystem.bootstrap(RegistryMetricsFactory(registry: registry))
     }
 
+    /// Freed memory up to this stays with the process: giving it back and asking again at every commit costs more than
+    /// the commit.
+    private static let keptFreeBytes: CInt = 8 << 20
+
     private static func serve(_ configuration: ServerConfiguration, _ registry: MetricsRegistry) async throws {
+        mallopt(M_TRIM_THRESHOLD, keptFreeBytes)
+        mallopt(M_TOP_PAD, keptFreeBytes / 8)
         let timeouts = configuration.openAI?.timeouts ?? HTTPTimeouts()
         // Every job at work may talk to the same model server.
         let client = HTTPClientTransport.makeClient(
@@ -75,10 +82,14 @@ struct Serve: AsyncParsableCommand {
         let platform = try await Platform(
             configuration: configuration, directory: directory, registry: registry, http: http, logger: logger)
         let result = await Result {
-            let made = try await FirstStart(platform: platform).run()
+            let first = FirstStart(platform: platform)
+            let made = try await first.run()
+            // Said at once: nothing that fails from here on may lose the password.
+            if let made { Self.introduce(made) }
+            let documents = if let made { try await first.addSample(for: made.tenant) } else { 0 }
             try await platform.run { port in
                 logger.notice("Serving.", metadata: ["host": "\(configuration.host)", "port": "\(port)"])
-                Self.greet(url: "http://\(configuration.host):\(port)", model: configuration.defaultModel, made)
+                Self.greet(port: port, configuration, made, documents: documents)
             }
         }
         await platform.close()
@@ -87,22 +98,27 @@ struct Serve: AsyncParsableCommand {
         try result.get()
     }
 
+    private static func introduce(_ made: FirstStart.Made) {
+        var lines = ["First account: \(made.email)"]
+        if let password = made.generatedPassword { lines.append("Its password, shown this once: \(password)") }
+        Terminal.announce(lines.joined(separator: "\n") + "\n")
+    }
+
     /// Tells whoever started it what to try next.
-    private static func greet(url: String, model: String, _ made: FirstStart.Made?) {
-        var lines = ["sba \(Version.text) serves on \(url) (model: \(model))"]
+    private static func greet(
+        port: Int, _ configuration: ServerConfiguration, _ made: FirstStart.Made?, documents: Int
+    ) {
+        let host = configuration.host.contains(":") ? "[\(configuration.host)]" : configuration.host
+        let url = "http://\(host):\(port)"
+        var lines = ["sba \(Version.text) serves on \(url) (model: \(configuration.defaultModel))"]
         if let made {
-            lines.append("")
-            lines.append("First account: \(made.email)")
-            if let password = made.generatedPassword {
-                lines.append("Its password, shown this once: \(password)")
-            }
-            if made.documents > 0 { lines.append("Sample knowledge base: \(made.documents) documents are being indexed.") }
+            if documents > 0 { lines.append("Sample knowledge base: \(documents) documents are being indexed.") }
             lines.append("")
             lines.append("Try, in another terminal:")
             lines.append("  export SBA_URL=\(url) SBA_EMAIL=\(made.email) SBA_PASSWORD=\(made.generatedPassword ?? "…")")
             lines.append("  sba chat \"How does a run survive a crash?\"")
         }
-        Terminal.print(lines.joined(separator: "\n"))
+        Terminal.announce(lines.joined(separator: "\n"))
     }
 }
 

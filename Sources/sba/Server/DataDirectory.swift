@@ -18,29 +18,31 @@ struct DataDirectory: ~Copyable {
     }
 
     private static func lock(_ path: String) throws(Problem) -> Int32 {
+        guard isOurs(path) else {
+            throw Problem(.storageUnavailable, "The data folder '\(path)' holds other files. Name an empty or a new one.")
+        }
         do {
-            let files = try? FileManager.default.contentsOfDirectory(atPath: path)
-            // A folder with other things in it is somebody's: its rights are not ours to change.
-            if let files, !files.isEmpty, !files.contains("lock") {
-                throw Problem(.storageUnavailable, "The data folder '\(path)' holds other files. Name an empty or a new one.")
-            }
             try FileManager.default.createDirectory(
                 atPath: path, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
-            try FileManager.default.setAttributes([.posixPermissions: 0o700], ofItemAtPath: path)
-        } catch let problem as Problem {
-            throw problem
         } catch {
             throw Problem(.storageUnavailable, "The data folder '\(path)' cannot be made: \(error.localizedDescription)")
         }
-        let lock = open(path + "/lock", O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
+        let lock = open(path + "/lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0o600)
         guard lock >= 0 else {
             throw Problem(.storageUnavailable, "The data folder '\(path)' cannot be written.")
         }
-        guard flock(lock, LOCK_EX | LOCK_NB) == 0 else {
+        guard flock(lock, LOCK_EX | LOCK_NB) == 0, chmod(path, 0o700) == 0 else {
             close(lock)
             throw Problem(.storageUnavailable, "Another sba process holds the data folder '\(path)'. Stop it first.")
         }
         return lock
+    }
+
+    /// A folder with other things in it is somebody's: its rights are not ours to change. A new file system is empty but
+    /// for `lost+found`; a restored backup has our database.
+    private static func isOurs(_ path: String) -> Bool {
+        let files = Set((try? FileManager.default.contentsOfDirectory(atPath: path)) ?? [])
+        return files.isSubset(of: ["lost+found", "lock"]) || files.contains("sba.sqlite") || files.contains("secret.key")
     }
 
     deinit { close(lock) }

@@ -13,7 +13,7 @@ struct FirstStart {
     struct Made: Sendable {
         let email: String
         let generatedPassword: String?
-        let documents: Int
+        let tenant: TenantID
     }
 
     /// Makes the first account unless there is one.
@@ -24,13 +24,15 @@ struct FirstStart {
             let account = try await platform.accounts.createFirst(
                 email: configured.email, password: password, tenantName: "Default")
         else { return nil }
-        var documents = 0
-        if let folder = platform.configuration.sampleKnowledge {
-            documents = try await addDocuments(in: folder, tenant: account.tenant.id)
-        }
         return Made(
             email: account.user.email, generatedPassword: configured.password == nil ? password : nil,
-            documents: documents)
+            tenant: account.tenant.id)
+    }
+
+    /// Takes the sample documents in; answers how many.
+    func addSample(for tenant: TenantID) async throws -> Int {
+        guard let folder = platform.configuration.sampleKnowledge else { return 0 }
+        return try await addDocuments(in: folder, tenant: tenant)
     }
 
     /// 20 characters that are hard to mistake for one another: about 100 bits.

@@ -46,7 +46,7 @@ struct Platform {
         for migration in try await Migrator(engine: engine).migrate() {
             logger.notice("Migrated the database.", metadata: ["migration": "\(migration.number) \(migration.name)"])
         }
-        let accountStore = AccountRepository(engine: engine)
+        let accountStore = AccountRepository(engine: engine, holdsDatabaseAlone: true)
         let sealer = SecretSealer(secret: try directory.secret(configured: configuration.secretKey))
         let keys = try await SigningKeys.load(from: accountStore, sealer: sealer, ambient: ambient)
         hasher = PasswordHasher()

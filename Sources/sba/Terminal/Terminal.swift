@@ -2,6 +2,7 @@ import ArgumentParser
 import Domain
 import Foundation
 import Synchronization
+import Telemetry
 
 /// What commands write, and where.
 enum Terminal {
@@ -14,14 +15,20 @@ enum Terminal {
 
     private static let lock = Mutex(())
 
-    /// Writes to standard output at once.
+    /// Writes to standard output at once. When nobody reads any more, the command ends.
     static func print(_ text: String, terminator: String = "\n") {
-        lock.withLock { _ in FileHandle.standardOutput.write(Data((text + terminator).utf8)) }
+        guard announce(text, terminator: terminator) else { Foundation.exit(1) }
+    }
+
+    /// The same for a server, which goes on without its reader.
+    @discardableResult
+    static func announce(_ text: String, terminator: String = "\n") -> Bool {
+        lock.withLock { _ in StandardStream.write(text + terminator, to: STDOUT_FILENO) }
     }
 
     /// Writes a line to standard error.
     static func complain(_ text: String) {
-        lock.withLock { _ in FileHandle.standardError.write(Data((text + "\n").utf8)) }
+        lock.withLock { _ in _ = StandardStream.write(text + "\n", to: STDERR_FILENO) }
     }
 
     enum Style: String {

@@ -1,3 +1,4 @@
+-- What belongs to a run or a session is kept together: its key leads to all of it in one search.
 -- Times are UTC microseconds. Ids are UUIDs as 16 bytes. Every tenant table leads its key with the tenant, and every
 -- reference between tenant tables carries it, so that no row can point into another tenant.
 
@@ -77,12 +78,11 @@ CREATE TABLE messages (
     role TEXT NOT NULL CHECK (role IN ('user', 'assistant')),
     text TEXT NOT NULL,
     created_at INTEGER NOT NULL,
-    PRIMARY KEY (tenant_id, id),
+    PRIMARY KEY (tenant_id, session_id, id),
     FOREIGN KEY (tenant_id, session_id) REFERENCES sessions (tenant_id, id) ON DELETE CASCADE,
     FOREIGN KEY (tenant_id, run_id) REFERENCES agent_runs (tenant_id, id) ON DELETE CASCADE
 ) STRICT, WITHOUT ROWID;
 
-CREATE INDEX messages_by_session ON messages (tenant_id, session_id, id);
 CREATE INDEX messages_by_run ON messages (tenant_id, run_id);
 
 -- The head orders the log: whoever holds the token appends.
@@ -113,11 +113,9 @@ CREATE TABLE run_commands (
     run_id BLOB NOT NULL,
     kind TEXT NOT NULL CHECK (kind IN ('cancel')),
     created_at INTEGER NOT NULL,
-    PRIMARY KEY (tenant_id, id),
+    PRIMARY KEY (tenant_id, run_id, id),
     FOREIGN KEY (tenant_id, run_id) REFERENCES agent_runs (tenant_id, id) ON DELETE CASCADE
 ) STRICT, WITHOUT ROWID;
-
-CREATE INDEX run_commands_by_run ON run_commands (tenant_id, run_id);
 
 CREATE TABLE agent_steps (
     tenant_id BLOB NOT NULL,
@@ -133,7 +131,7 @@ CREATE TABLE agent_steps (
     output_tokens INTEGER NOT NULL DEFAULT 0,
     started_at INTEGER NOT NULL,
     finished_at INTEGER,
-    PRIMARY KEY (tenant_id, id),
+    PRIMARY KEY (tenant_id, run_id, id),
     UNIQUE (tenant_id, run_id, position),
     FOREIGN KEY (tenant_id, run_id) REFERENCES agent_runs (tenant_id, id) ON DELETE CASCADE
 ) STRICT, WITHOUT ROWID;
@@ -155,13 +153,11 @@ CREATE TABLE tool_calls (
     result TEXT,
     created_at INTEGER NOT NULL,
     finished_at INTEGER,
-    PRIMARY KEY (tenant_id, id),
-    FOREIGN KEY (tenant_id, run_id) REFERENCES agent_runs (tenant_id, id) ON DELETE CASCADE,
-    FOREIGN KEY (tenant_id, step_id) REFERENCES agent_steps (tenant_id, id) ON DELETE CASCADE
+    PRIMARY KEY (tenant_id, run_id, id),
+    FOREIGN KEY (tenant_id, run_id, step_id) REFERENCES agent_steps (tenant_id, run_id, id) ON DELETE CASCADE
 ) STRICT, WITHOUT ROWID;
 
-CREATE INDEX tool_calls_by_run ON tool_calls (tenant_id, run_id);
-CREATE INDEX tool_calls_by_step ON tool_calls (tenant_id, step_id);
+CREATE INDEX tool_calls_by_step ON tool_calls (tenant_id, run_id, step_id);
 
 CREATE TABLE jobs (
     id BLOB NOT NULL PRIMARY KEY,
