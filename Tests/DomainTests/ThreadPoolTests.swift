@@ -163,7 +163,7 @@ struct ThreadPoolTests {
             let resource = try await pool.run { resource in resource }
             #expect(resource == 1)
         }
-        #expect(made.all == ["test-0"])
+        #expect(made.all.count == 1)
     }
 
     @Test("A call whose resource cannot be made throws, and the next one tries to make it again")

@@ -51,8 +51,6 @@ public final class ThreadPool<Resource>: Sendable {
         self.maximumWaiting = maximumWaiting
         for number in 0..<threads {
             Thread.detachNewThread { [self] in
-                // Foundation's own name does not always reach the kernel, whose names are at most 15 characters long.
-                pthread_setname_np(pthread_self(), String("\(name)-\(number)".prefix(15)))
                 Thread.current.name = "\(name)-\(number)"
                 work(make)
             }
