@@ -1,7 +1,14 @@
 import ArgumentParser
+import Foundation
 
 @main
 struct SBA: AsyncParsableCommand {
+    static func main() async {
+        // A reader that has gone is told by the write that fails, not by a signal that ends the process.
+        signal(SIGPIPE, SIG_IGN)
+        await main(nil)
+    }
+
     static let configuration = CommandConfiguration(
         commandName: "sba",
         abstract: "Runs AI agents in production: durable runs, your documents, many tenants, one binary.",

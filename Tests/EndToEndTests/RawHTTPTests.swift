@@ -78,7 +78,7 @@ struct RawHTTPTests {
                 "POST /api/agent/runs HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer \(client.token)\r\n"
                     + "Content-Type: application/json\r\nContent-Length: 100\r\n\r\n{\"prompt\"")
             cut.finishSending()
-            _ = cut.read()
+            #expect(code(cut.read()) == "malformed_http")
             for _ in 0..<20 { _ = try RawConnection(url: server.url) }
             #expect(try await client.send("GET", "/api/health").status == 200)
             #expect(try await client.send("GET", "/api/agent/runs").json["items"] == [])

@@ -29,7 +29,27 @@ public struct Identifier<Entity>: Hashable, Sendable, CustomStringConvertible {
         return true
     }
 
-    public var description: String { uuid.uuidString.lowercased() }
+    public var description: String {
+        String(unsafeUninitializedCapacity: 36) { text in
+            withUnsafeBytes(of: uuid.uuid) { bytes in
+                var end = 0
+                for (offset, byte) in bytes.enumerated() {
+                    if offset == 4 || offset == 6 || offset == 8 || offset == 10 {
+                        text[end] = UInt8(ascii: "-")
+                        end += 1
+                    }
+                    text[end] = Self.digit(byte >> 4)
+                    text[end + 1] = Self.digit(byte & 15)
+                    end += 2
+                }
+                return end
+            }
+        }
+    }
+
+    private static func digit(_ value: UInt8) -> UInt8 {
+        value < 10 ? UInt8(ascii: "0") + value : UInt8(ascii: "a") + value - 10
+    }
 }
 
 public enum TenantEntity {}

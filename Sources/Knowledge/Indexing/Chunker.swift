@@ -3,7 +3,8 @@ import Domain
 /// Cuts a document into chunks along its structure: a chunk never crosses a heading, keeps paragraphs whole where they
 /// fit, and carries the headings above it.
 public struct Chunker: Sendable {
-    /// Paragraphs are gathered up to this many characters (Unicode scalars, for a visible character may be of any length): about 250 tokens, what small embedding models read at once.
+    /// Paragraphs are gathered up to this many characters, which here are Unicode scalars, for a visible character may be of
+    /// any length: about 250 tokens, what small embedding models read at once.
     public var targetCharacters = 1000
     /// A longer paragraph is split, at a sentence where there is one.
     public var maximumCharacters = 1600

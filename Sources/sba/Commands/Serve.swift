@@ -115,8 +115,8 @@ struct Serve: AsyncParsableCommand {
             if documents > 0 { lines.append("Sample knowledge base: \(documents) documents are being indexed.") }
             lines.append("")
             lines.append("Try, in another terminal:")
-            lines.append("  export SBA_URL=\(url) SBA_EMAIL=\(made.email) SBA_PASSWORD=\(made.generatedPassword ?? "…")")
-            lines.append("  sba chat \"How does a run survive a crash?\"")
+            lines.append("  export SBA_URL=\(url) SBA_EMAIL=\(made.email) SBA_PASSWORD=…")
+            lines.append("  \(CommandLine.arguments[0]) chat \"How does a run survive a crash?\"")
         }
         Terminal.announce(lines.joined(separator: "\n"))
     }

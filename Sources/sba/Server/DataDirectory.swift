@@ -31,9 +31,13 @@ struct DataDirectory: ~Copyable {
         guard lock >= 0 else {
             throw Problem(.storageUnavailable, "The data folder '\(path)' cannot be written.")
         }
-        guard flock(lock, LOCK_EX | LOCK_NB) == 0, chmod(path, 0o700) == 0 else {
+        guard flock(lock, LOCK_EX | LOCK_NB) == 0 else {
             close(lock)
             throw Problem(.storageUnavailable, "Another sba process holds the data folder '\(path)'. Stop it first.")
+        }
+        guard chmod(path, 0o700) == 0 else {
+            close(lock)
+            throw Problem(.storageUnavailable, "The data folder '\(path)' belongs to another user. Name one of your own.")
         }
         return lock
     }
