@@ -158,9 +158,10 @@ struct CrashTests {
         var repeatedModelCalls = 0
         let runs = load.results
         for seen in runs {
-            let final = try await client.wait(for: seen.run, in: ["succeeded", "waiting"])
+            let final = try await client.wait(for: seen.run, in: ["succeeded", "waiting", "failed", "cancelled", "expired"])
             if !["succeeded", "waiting"].contains(final["status"]?.string ?? "") {
                 lost += 1
+                Issue.record("lost: \(final)")
                 continue
             }
             if final["status"] == "waiting" {

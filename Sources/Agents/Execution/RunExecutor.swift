@@ -12,8 +12,9 @@ public protocol RunAuthorizer: Sendable {
 
 /// Bounds of the loop that no run's options can lift.
 public struct RunExecutorConfiguration: Sendable {
-    /// Tries of one step, crashes included: a step that takes the process down must not do so for ever.
-    public var maximumStepAttempts = 20
+    /// Tries of one step, crashes included: a step that takes the process down must not do so for ever. Many, for a step
+    /// that is only unlucky, as when a machine keeps losing its power, must not be given up.
+    public var maximumStepAttempts = 100
     /// Tries of one model call after its stream broke in the middle.
     public var maximumStreamAttempts = 3
     /// A tool is called only while this much of the lease is left: time enough to store the intent first.
