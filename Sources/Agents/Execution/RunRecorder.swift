@@ -33,7 +33,7 @@ actor RunRecorder {
     private var pendingBytes = 0
     private var pendingSince: ContinuousClock.Instant?
     private var lastContact = ContinuousClock.now
-    private var deadline: Timestamp
+    private let deadline: Timestamp
     /// Commits of one run are made one after another, whoever asks for them.
     private var isCommitting = false
     private var queued: [CheckedContinuation<Void, Never>] = []
