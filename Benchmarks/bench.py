@@ -224,14 +224,14 @@ def compare_runs(folder: Path, rounds: int, seconds: int) -> None:
         token = sign_in(ours)
         script = folder / "run.lua"
         script.write_text('wrk.method = "POST"\nwrk.headers["Content-Type"] = "application/json"\n'
-                          'wrk.headers["Accept"] = "text/event-stream"\n'
+                          'wrk.headers["Prefer"] = "wait=10"\n'
                           f'wrk.headers["Authorization"] = "Bearer {token}"\nwrk.body = {json.dumps(json.dumps(RUN_BODY))}\n'
                           'answers, non2xx, wrong = 0, 0, 0\nlocal threads = {}\n'
                           'function setup(thread) table.insert(threads, thread) end\n'
                           'function init() non2xx, wrong = 0, 0 end\n'
                           'function response(status, headers, body)\n'
                           '  if status ~= 200 then non2xx = non2xx + 1\n'
-                          '  elseif not body:find("RUN_FINISHED", 1, true) then wrong = wrong + 1 end\nend\n'
+                          '  elseif not body:find("\\"status\\":\\"succeeded\\"", 1, true) then wrong = wrong + 1 end\nend\n'
                           'function done()\n  local a, b = 0, 0\n  for _, thread in ipairs(threads) do\n'
                           '    a, b = a + thread:get("non2xx"), b + thread:get("wrong") end\n'
                           '  print(("non-2xx %d, 2xx without the message %d"):format(a, b))\nend\n')

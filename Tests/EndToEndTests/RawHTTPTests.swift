@@ -112,4 +112,31 @@ struct RawHTTPTests {
             #expect(answers.components(separatedBy: "{\"status\":\"ok\"}").count == 2)
         }
     }
+
+    @Test("a connection serves the next request after a stream, and one that is half closed ends its stream")
+    func streams() async throws {
+        try await withRawServer { server, client in
+            let body = "{\"prompt\":\"words:2\"}"
+            let run =
+                "POST /api/agent/runs HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer \(client.token)\r\n"
+                + "Content-Type: application/json\r\nAccept: text/event-stream\r\nContent-Length: \(body.utf8.count)\r\n\r\n"
+                + body
+            let connection = try RawConnection(url: server.url)
+            for _ in 0..<3 {
+                connection.send(run)
+                let answer = connection.read { $0.hasSuffix("\r\n0\r\n\r\n") }
+                #expect(answer.hasPrefix("HTTP/1.1 200") && answer.contains("event: RUN_FINISHED"))
+            }
+            connection.send("GET /api/health/live HTTP/1.1\r\nHost: a\r\n\r\n")
+            #expect(connection.read { $0.contains("{\"status\":\"ok\"}") }.hasPrefix("HTTP/1.1 200"))
+            let silent = try await client.send("POST", "/api/agent/runs", ["prompt": "hang:1 words:9"])
+            let id = try #require(silent.json["id"]?.string)
+            let leaving = try RawConnection(url: server.url)
+            leaving.send(
+                "GET /api/agent/runs/\(id)/events HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer \(client.token)\r\n\r\n")
+            _ = leaving.read { $0.contains("RUN_STARTED") }
+            leaving.finishSending()
+            #expect(leaving.read().hasSuffix("0\r\n\r\n"))
+        }
+    }
 }

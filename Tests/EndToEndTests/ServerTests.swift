@@ -161,6 +161,28 @@ struct ServerTests {
         }
     }
 
+    @Test("a request may wait for its run, no longer than it says")
+    func waiting() async throws {
+        try await withServer { _, client, _ in
+            let wait = ["Prefer": "respond-async;x=1, wait=60"]
+            let done = try await client.send("POST", "/api/agent/runs", ["prompt": "words:3"], headers: wait)
+            #expect(done.status == 200 && done.json["status"] == "succeeded")
+            #expect(done.json["output"]?.string?.isEmpty == false)
+            #expect(done.headers["preference-applied"] == "wait=60")
+            #expect(done.headers["location"]?.hasSuffix(done.json["id"]?.string ?? "-") == true)
+            let start = ContinuousClock.now
+            let slow = try await client.send(
+                "POST", "/api/agent/runs", ["prompt": "hang:1 words:9"], headers: ["Prefer": "wait=1"])
+            #expect(slow.status == 202 && slow.json["status"] == "running")
+            #expect(.now - start < .seconds(5))
+            for bad in ["wait", "wait=0", "wait=301", "wait=soon"] {
+                let answer = try await client.send(
+                    "POST", "/api/agent/runs", ["prompt": "words:1"], headers: ["Prefer": bad])
+                #expect(answer.status == 400 && answer.json["code"] == "invalid_request", "\(bad)")
+            }
+        }
+    }
+
     @Test("SIGTERM hands unfinished work back, and the next start goes on with it")
     func gracefulShutdown() async throws {
         try await withServer(environment: ["SBA_DRAIN_SECONDS": "1"]) { server, client, _ in

@@ -12,6 +12,9 @@ public enum RunStatus: String, CaseIterable, Sendable {
     /// Took longer than it was allowed to.
     case expired
 
+    /// Nothing happens to the run by itself: it has ended, or waits for a person.
+    public var isAtRest: Bool { isFinal || self == .waiting }
+
     public var isFinal: Bool {
         switch self {
         case .queued, .running, .waiting: false

@@ -21,6 +21,9 @@ public struct LoggedEvent: Hashable, Sendable {
 
     public var isTerminal: Bool { type == "RUN_FINISHED" || type == "RUN_ERROR" }
 
+    /// The run now waits for a person.
+    public var isWaiting: Bool { type == "CUSTOM" && fields.hasPrefix("{\"name\":\"\(RunEvent.CustomName.waiting.rawValue)\"") }
+
     /// The event as every stream sends it: AG-UI's members plus `seq`, `runId`, `threadId`, `timestamp` (milliseconds).
     public func json(run: RunID, session: SessionID) -> String {
         var text = "{\"type\":\"\(type)\",\"seq\":\(seq),\"runId\":\"\(run)\",\"threadId\":\"\(session)\""

@@ -19,6 +19,8 @@ final class SQLiteConnection: Sendable {
                 // 32 MiB of log between two checkpoints: pages that change often are written back once, not each time.
                 try db.execute(sql: "PRAGMA wal_autocheckpoint = 8192")
             }
+            // What undoes a savepoint stays in memory: a file of its own for each would cost more than the commit.
+            try db.execute(sql: "PRAGMA temp_store = MEMORY")
             // Enough for the pages of a busy index, small enough for a small machine.
             try db.execute(sql: "PRAGMA cache_size = -4096")
         }

@@ -1,17 +1,21 @@
 import Domain
 import Hummingbird
 import Logging
+import NIOCore
 import Synchronization
 
 /// What a handler knows of its request.
 public struct APIContext: RequestContext {
     public var coreContext: CoreRequestContextStorage
     public var trace: Trace
+    /// The connection that the request came on.
+    let channel: any Channel
     /// Who asks; set by the route's access check before the handler runs, and seen by the observer after it.
     let caller = Caller()
 
     public init(source: ApplicationRequestContextSource) {
         coreContext = .init(source: source)
+        channel = source.channel
         trace = Trace(requestID: "-")
     }
 

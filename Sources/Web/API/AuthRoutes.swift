@@ -10,7 +10,6 @@ struct AuthRoutes {
     var routes: [APIRoute] {
         [
             APIRoute(.post, "/api/auth/register", .open) { request, _ in
-                var request = request
                 var fields = try RequestFields(await request.json())
                 let (email, password) = credentials(&fields, minimumPassword: PasswordHasher.passwordLength.lowerBound)
                 let name = fields.string("tenantName", length: 1...100)
@@ -20,7 +19,6 @@ struct AuthRoutes {
                     status: .created)
             },
             APIRoute(.post, "/api/auth/login", .open) { request, _ in
-                var request = request
                 var fields = try RequestFields(await request.json())
                 let (email, password) = credentials(&fields, minimumPassword: 1)
                 try fields.finish()

@@ -37,14 +37,13 @@ struct KnowledgeRoutes {
     }
 
     private func add(_ request: Request, _ context: APIContext) async throws -> Response {
-        var request = request
         let tenant = try context.principal().tenant
         let id = DocumentID(ambient.makeID())
         let document =
             if request.mediaType == "multipart/form-data" {
-                try await formDocument(&request, id)
+                try await formDocument(request, id)
             } else {
-                try await jsonDocument(&request, id)
+                try await jsonDocument(request, id)
             }
         try await store.add(tenant: tenant, document)
         jobs.notify()
@@ -54,7 +53,7 @@ struct KnowledgeRoutes {
         return response
     }
 
-    private func jsonDocument(_ request: inout Request, _ id: DocumentID) async throws -> NewDocument {
+    private func jsonDocument(_ request: Request, _ id: DocumentID) async throws -> NewDocument {
         var fields = try RequestFields(await request.json(upTo: RequestBounds.documentBytes))
         let title = fields.string("title", length: 1...NewDocument.maximumTitleCharacters)
         let text = fields.string("text", length: 1...NewDocument.maximumBytes)
@@ -82,7 +81,7 @@ struct KnowledgeRoutes {
     }
 
     /// A form with a part `file`, and perhaps `title`, `collection` and `metadata` (JSON).
-    private func formDocument(_ request: inout Request, _ id: DocumentID) async throws -> NewDocument {
+    private func formDocument(_ request: Request, _ id: DocumentID) async throws -> NewDocument {
         let contentType = request.headers[.contentType] ?? ""
         let body = try await request.collect(upTo: RequestBounds.documentBytes)
         let form = try MultipartForm(contentType: contentType, body: Array(body.readableBytesView))
@@ -115,7 +114,6 @@ struct KnowledgeRoutes {
     }
 
     private func find(_ request: Request, _ context: APIContext) async throws -> Response {
-        var request = request
         var fields = try RequestFields(await request.json())
         let query = fields.string("query", length: 1...SearchTerms.maximumQueryCharacters)
         let collection = fields.optionalString("collection", length: 1...64)

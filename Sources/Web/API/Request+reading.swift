@@ -24,21 +24,19 @@ extension Request {
         }
     }
 
-    /// Takes in the whole body, and keeps the request usable for watching the connection afterwards.
+    /// Takes in the whole body.
     ///
     /// - Throws: `Problem` with `body_too_large` or `request_timeout`.
-    mutating func collect(upTo limit: Int) async throws -> ByteBuffer {
+    func collect(upTo limit: Int) async throws -> ByteBuffer {
         if let declared = headers[.contentLength].flatMap({ Int($0) }), declared > limit { throw Self.tooLarge(limit) }
         let request = self
-        let collected = try await withThrowingTaskGroup(of: Request?.self) { group in
+        let body = try await withThrowingTaskGroup(of: ByteBuffer?.self) { group in
             group.addTask {
-                var request = request
                 do {
-                    _ = try await request.collectBody(upTo: limit)
-                } catch let error as any HTTPResponseError where error.status == .contentTooLarge {
+                    return try await request.body.collect(upTo: limit)
+                } catch is NIOTooManyBytesError {
                     throw Self.tooLarge(limit)
                 }
-                return request
             }
             group.addTask {
                 try await Task.sleep(for: RequestBounds.bodyTime)
@@ -47,12 +45,10 @@ extension Request {
             defer { group.cancelAll() }
             return try await group.next() ?? nil
         }
-        guard let collected else {
+        guard let body else {
             throw Problem(
                 .requestTimeout, "The body did not arrive within \(RequestBounds.bodyTime.components.seconds) seconds.")
         }
-        self = collected
-        let body = try await collectBody(upTo: limit)
         if let declared = headers[.contentLength].flatMap({ Int($0) }), declared != body.readableBytes {
             throw Problem(.malformedHTTP, "The body ended after \(body.readableBytes) of \(declared) bytes.")
         }
@@ -66,7 +62,7 @@ extension Request {
     /// The body as JSON.
     ///
     /// - Throws: `Problem` with `unsupported_media_type`, `invalid_json`, `body_too_large` or `request_timeout`.
-    mutating func json(upTo limit: Int = RequestBounds.jsonBytes) async throws -> JSONValue {
+    func json(upTo limit: Int = RequestBounds.jsonBytes) async throws -> JSONValue {
         guard mediaType == "application/json" else {
             throw Problem(.unsupportedMediaType, "Send the body as application/json.")
         }
@@ -130,5 +126,7 @@ extension HTTPField.Name {
     static let idempotencyKey = HTTPField.Name("Idempotency-Key").unsafelyUnwrapped
     static let requestID = HTTPField.Name("X-Request-Id").unsafelyUnwrapped
     static let traceparent = HTTPField.Name("traceparent").unsafelyUnwrapped
+    static let prefer = HTTPField.Name("Prefer").unsafelyUnwrapped
+    static let preferenceApplied = HTTPField.Name("Preference-Applied").unsafelyUnwrapped
     static let lastEventID = HTTPField.Name("Last-Event-ID").unsafelyUnwrapped
 }

@@ -4,11 +4,14 @@ import Foundation
 import HTTPTypes
 import Hummingbird
 import Knowledge
+import NIOCore
 
 /// Starting, watching, cancelling and resuming runs.
 struct RunRoutes {
     static let maximumPromptCharacters = 100_000
     static let maximumTools = 64
+    /// Seconds that a request may wait for the end of its run.
+    static let waitSeconds = 1...300
 
     let runs: RunService
     let gateway: LiveGateway
@@ -28,7 +31,7 @@ struct RunRoutes {
             APIRoute(.get, "/api/agent/runs/{id}/events", .scope("runs:read")) { request, context in
                 let run = try await run(context)
                 let after = try cursor(request)
-                return try await gateway.stream(run, after: after, request: request)
+                return try await gateway.stream(run, after: after, on: context.channel)
             },
             APIRoute(.get, "/api/agent/runs/{id}/steps", .scope("runs:read")) { _, context in
                 let run = try await run(context)
@@ -74,11 +77,11 @@ struct RunRoutes {
     }
 
     private func create(_ request: Request, _ context: APIContext) async throws -> Response {
-        var request = request
         let principal = try context.principal()
         let key = try request.idempotencyKey()
         let streams = request.headers[.accept]?.contains("text/event-stream") == true
-        if streams { try gateway.checkOpen() }
+        let wait = try wait(request)
+        if streams || wait != nil { try gateway.checkOpen() }
         let body = try await request.json()
         var fields = try RequestFields(body)
         var wanted = RunRequest(prompt: fields.string("prompt", length: 1...Self.maximumPromptCharacters))
@@ -90,10 +93,42 @@ struct RunRoutes {
         let run = try await runs.create(
             principal, wanted, trace: context.trace, idempotency: key.map { ($0, digest) })
         if streams {
-            return try await gateway.stream(run, after: 0, request: request)
+            return try await gateway.stream(run, after: 0, on: context.channel)
         }
         var response = Response.json(run.json, status: .accepted)
+        if let wait { response = try await self.response(after: wait, for: run, on: context.channel) }
         response.headers[.location] = "/api/agent/runs/\(run.id)"
+        return response
+    }
+
+    /// How long the answer may wait for the end of the run: `Prefer: wait=SECONDS` (RFC 7240). Other preferences are not
+    /// ours, and ignored.
+    private func wait(_ request: Request) throws(Problem) -> Duration? {
+        for field in request.headers[values: .prefer] {
+            for preference in field.split(separator: ",") {
+                let parts = preference.split(separator: ";")[0].split(separator: "=", maxSplits: 1)
+                guard parts.first?.trimmingCharacters(in: .whitespaces).lowercased() == "wait" else { continue }
+                let value = parts.dropFirst().first.map { $0.trimmingCharacters(in: CharacterSet(charactersIn: " \t\"")) }
+                guard let seconds = value.flatMap({ Int($0) }), Self.waitSeconds.contains(seconds) else {
+                    throw Problem(
+                        .invalidRequest,
+                        "Prefer: wait takes a number of seconds from \(Self.waitSeconds.lowerBound) to \(Self.waitSeconds.upperBound)."
+                    )
+                }
+                return .seconds(seconds)
+            }
+        }
+        return nil
+    }
+
+    /// 200 with the run as it ended or came to wait for a person, 202 when that took longer.
+    private func response(after wait: Duration, for run: Run, on channel: any Channel) async throws -> Response {
+        let audience = Audience()
+        ConnectionGuard.onLeave(of: channel) { audience.leave() }
+        try await gateway.rest(of: run, atMost: wait, audience: audience)
+        let now = try await runs.store.run(tenant: run.tenant, run.id) ?? run
+        var response = Response.json(now.json, status: now.status.isAtRest ? .ok : .accepted)
+        response.headers[.preferenceApplied] = "wait=\(wait.components.seconds)"
         return response
     }
 
@@ -114,7 +149,6 @@ struct RunRoutes {
     }
 
     private func resume(_ request: Request, _ context: APIContext) async throws -> Response {
-        var request = request
         let run = try await run(context)
         var fields = try RequestFields(await request.json())
         let toolCall = fields.string("toolCallId", length: 1...64)

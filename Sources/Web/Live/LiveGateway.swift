@@ -78,6 +78,17 @@ public final class LiveGateway: Service {
         }
     }
 
+    /// Waits until the run has ended or waits for a person, the bound is reached (give or take a second), or the audience
+    /// has left.
+    func rest(of run: Run, atMost bound: Duration, audience: Audience) async throws {
+        let deadline = ContinuousClock.now + bound
+        try await follow(run, after: 0, audience: audience, heartbeat: min(bound, RunTail.pollInterval)) { events in
+            if .now >= deadline || events.last?.isWaiting == true { audience.leave() }
+        } idle: {
+            if .now >= deadline { audience.leave() }
+        }
+    }
+
     private func join(_ run: RunID) -> RunTail {
         streamCount.withLock { count in
             count += 1

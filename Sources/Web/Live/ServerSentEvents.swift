@@ -2,7 +2,6 @@ import Agents
 import Domain
 import HTTPTypes
 import Hummingbird
-import HummingbirdCore
 import NIOCore
 
 /// A run's log as server-sent events (WHATWG HTML): `id:` is `seq`, `event:` the type, `data:` the event's JSON.
@@ -11,7 +10,7 @@ extension LiveGateway {
     static let heartbeat: Duration = .seconds(15)
 
     /// - Throws: `Problem` with `invalid_cursor` when the run has no event with the number `after`, or `shutting_down`.
-    func stream(_ run: Run, after: Int64, request: Request) async throws -> Response {
+    func stream(_ run: Run, after: Int64, on channel: any Channel) async throws -> Response {
         try checkOpen()
         if after > 0 {
             let known = try await store.events(tenant: run.tenant, run: run.id, after: after - 1, limit: 1)
@@ -24,18 +23,13 @@ extension LiveGateway {
         let body = ResponseBody { writer in
             // A client that leaves ends the stream at once, even when the run is silent.
             let audience = Audience()
-            try await request.body.consumeWithInboundCloseHandler { _ in
-                try await self.write(run, after: after, to: &writer, audience)
-            } onInboundClosed: {
-                audience.leave()
-            }
+            ConnectionGuard.onLeave(of: channel) { audience.leave() }
+            try await self.write(run, after: after, to: &writer, audience)
             try await writer.finish(nil)
         }
         let headers: HTTPFields = [
             .contentType: "text/event-stream; charset=utf-8", .cacheControl: "no-store",
             .xAccelBuffering: "no", .runID: "\(run.id)",
-            // Watching for the client's leave uses the connection up.
-            .connection: "close",
         ]
         return Response(status: .ok, headers: headers, body: body)
     }

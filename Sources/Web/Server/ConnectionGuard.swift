@@ -5,7 +5,7 @@ import NIOHTTP1
 import NIOHTTPTypes
 
 /// Watches one connection below the router: answers what is not HTTP with a problem document, gives up on clients that do
-/// not finish their headers or do not take their answer, and closes idle connections.
+/// not finish their headers or do not take their answer, closes idle connections, and tells a stream that its client left.
 final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
     typealias InboundIn = HTTPRequestPart
     typealias InboundOut = HTTPRequestPart
@@ -32,6 +32,10 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
     private var hasResponseBegun = false
     private var isFirst = true
     private var unwritten = 0
+    /// The client has closed its side.
+    private var hasLeft = false
+    /// Told once when the client leaves before the answer that is being written has ended.
+    private var leave: (@Sendable () -> Void)?
 
     init(bounds: Bounds = Bounds()) { self.bounds = bounds }
 
@@ -47,7 +51,13 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
     func channelInactive(context: ChannelHandlerContext) {
         timer?.cancel()
         writeTimer?.cancel()
+        noteLeave()
         context.fireChannelInactive()
+    }
+
+    func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+        if case ChannelEvent.inputClosed? = event as? ChannelEvent { noteLeave() }
+        context.fireUserInboundEventTriggered(event)
     }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
@@ -73,6 +83,7 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
         if case .end = part {
             serving -= 1
             hasResponseBegun = false
+            leave = nil
             if isReceiving { closeSoon(context) } else if serving == 0 { waitForHead(context) }
         }
     }
@@ -94,6 +105,23 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
     private func invite(_ context: ChannelHandlerContext) {
         guard !hasResponseBegun else { return }
         context.writeAndFlush(wrapOutboundOut(.head(HTTPResponse(status: .continue))), promise: nil)
+    }
+
+    // MARK: Leave
+
+    /// Calls `leave` once when the client of the answer that is being written on this channel leaves before its end.
+    static func onLeave(of channel: any Channel, _ leave: @escaping @Sendable () -> Void) {
+        channel.eventLoop.execute {
+            guard let handler = try? channel.pipeline.syncOperations.handler(type: ConnectionGuard.self), !handler.hasLeft
+            else { return leave() }
+            handler.leave = leave
+        }
+    }
+
+    private func noteLeave() {
+        hasLeft = true
+        leave?()
+        leave = nil
     }
 
     // MARK: Bounds
