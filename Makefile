@@ -6,10 +6,10 @@ TEST_FLAGS := $(SWIFT_FLAGS) --enable-code-coverage
 RELEASE_FLAGS := $(SWIFT_FLAGS) -c release --static-swift-stdlib
 
 .DEFAULT_GOAL := help
-.PHONY: help install run build test check format lint hooks docs model crash-test bench clean
+.PHONY: help install run build test check format lint hooks docs model services services-stop crash-test bench clean
 
 help: ## Print this.
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 install: ## Install the Debian packages that building needs.
 	@scripts/install.sh build
@@ -24,7 +24,7 @@ test: ## Install what is missing and run every test.
 	@scripts/install.sh test
 	@scripts/venv.sh agui model contract
 	swift build --build-tests $(TEST_FLAGS)
-	@scripts/test.sh --skip-build $(TEST_FLAGS)
+	@scripts/services.sh run scripts/test.sh --skip-build $(TEST_FLAGS)
 
 check: lint test ## Format, warnings as errors, tests, coverage and contract: what CI runs.
 	@scripts/coverage.sh
@@ -51,10 +51,18 @@ model: ## Run a real small language model (SmolLM2-135M) behind an OpenAI-compat
 	@scripts/venv.sh model
 	.tools/model/bin/python scripts/model_server.py --port 8081
 
+services: ## Start PostgreSQL 18, PostgreSQL 15 with TLS and PgBouncer for the tests; prints their addresses.
+	@scripts/install.sh test
+	@scripts/services.sh start
+	@scripts/services.sh env
+
+services-stop: ## Stop them and remove their data.
+	@scripts/services.sh stop
+
 crash-test: ## Kill the server 100 times during runs and count what was lost.
 	@scripts/install.sh test
 	swift build --build-tests $(TEST_FLAGS)
-	SBA_TEST_KILLS=100 swift test --skip-build --disable-xctest $(TEST_FLAGS) --filter CrashTests
+	SBA_TEST_KILLS=100 scripts/services.sh run swift test --skip-build --disable-xctest $(TEST_FLAGS) --filter CrashTests
 
 bench: build ## Measure against the peers; prints the figures of docs/benchmarks.md.
 	@scripts/install.sh bench

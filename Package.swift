@@ -65,6 +65,7 @@ let package = Package(
     ],
     targets: [
         .systemLibrary(name: "CLibXML2", pkgConfig: "libxml-2.0", providers: [.apt(["libxml2-dev"])]),
+        .systemLibrary(name: "CLibPQ", pkgConfig: "libpq", providers: [.apt(["libpq-dev"])]),
         library("Domain", []),
         library("Queue", ["Domain", .serviceLifecycle, .logging, .metrics]),
         library("Models", ["Domain", .asyncHTTPClient, .nioCore, .nioHTTP1, .nioPosix, .logging]),
@@ -77,7 +78,7 @@ let package = Package(
         library("Coordination", ["Domain"]),
         library(
             "Storage",
-            ["Domain", "Queue", "Knowledge", "Agents", "Accounts", .grdb],
+            ["Domain", "Queue", "Knowledge", "Agents", "Accounts", "CLibPQ", .grdb, .logging, .metrics],
             resources: [.embedInCode("Migrations/SQL")]),
         library("Telemetry", ["Domain", .logging, .coreMetrics]),
         library(

@@ -2,8 +2,8 @@
 # Installs the Debian packages that are missing: `install.sh build|test|bench`.
 set -euo pipefail
 
-build=(libsqlite3-dev libxml2-dev pkg-config python3)
-test=("${build[@]}" prometheus curl)
+build=(libpq-dev libsqlite3-dev libxml2-dev pkg-config python3)
+test=("${build[@]}" curl openssl pgbouncer postgresql-15 prometheus)
 bench=("${test[@]}" wrk strace)
 
 declare -n wanted="${1:?build, test or bench}"
@@ -19,8 +19,13 @@ if [ ${#missing[@]} -gt 0 ]; then
     sudo=()
     [ "$(id -u)" = 0 ] || sudo=(sudo)
     "${sudo[@]}" apt-get update -qq
-    # Services that a package would start are none of ours.
-    "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+    # Services that a package would start are none of ours, and neither is the cluster that PostgreSQL's would make.
+    clusters=/etc/postgresql-common/createcluster.d
+    "${sudo[@]}" mkdir -p "$clusters"
+    "${sudo[@]}" tee "$clusters/none.conf" <<< 'create_main_cluster = false' >/dev/null
+    trap '"${sudo[@]}" rm "$clusters/none.conf"' EXIT
+    "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 SYSTEMD_OFFLINE=1 \
+        apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 fi
 
 command -v swift >/dev/null || { echo "Swift 6.3 is needed: https://www.swift.org/install/linux" >&2; exit 1; }

@@ -9,7 +9,7 @@ struct CommandTests {
     func faults() async throws {
         let process = SBAProcess(environment: [
             "SBA_HTTP_PORT": "eighty", "SBA_REGISTRATION": "maybe", "SBA_SECRET_KEY": "short", "SBA_MODEL": "openai/x",
-            "SBA_TOOLS_FILE": "/nowhere.json", "DATABASE_URL": "postgres://somewhere/db", "SBA_LOG_LEVEL": "loud",
+            "SBA_TOOLS_FILE": "/nowhere.json", "DATABASE_URL": "mysql://somewhere/db", "SBA_LOG_LEVEL": "loud",
         ])
         let output = try await process.run("serve")
         #expect(output.status == 2)
@@ -93,7 +93,9 @@ struct CommandTests {
         let fresh = try await server.run("migrate", "--dry-run", "--data-dir", server.folder.path + "/fresh")
         #expect(fresh.standardOutput.contains("pending 1 initial"))
         let json = try await server.run("migrate", "--json", "--data-dir", server.folder.path + "/fresh")
-        #expect(json.standardOutput == "{\"applied\":[1],\"pending\":[]}\n")
+        #expect(json.standardOutput == "{\"applied\":[1],\"pending\":[],\"unknown\":[]}\n")
+        let status = try await server.run("migrate", "status", "--data-dir", server.folder.path + "/new")
+        #expect(status.status == 1 && status.standardOutput.contains("pending 1 initial"))
     }
 
     @Test("runs can be listed, shown, followed and cancelled")

@@ -95,12 +95,17 @@ private final class Load: Sendable {
 
 @Suite("Crashes", .serialized)
 struct CrashTests {
-    /// Kills of the server; `make crash-test` asks for 100.
+    /// Kills of the server on the embedded database; `make crash-test` asks for 100.
     private static let kills = ProcessInfo.processInfo.environment["SBA_TEST_KILLS"].flatMap { Int($0) } ?? 20
+
+    /// On PostgreSQL a dead process's leases have to run out before anybody goes on: each kill takes seconds.
+    private static func kills(on engine: TestEngine) -> Int { engine.isPostgres ? max(kills / 4, 1) : kills }
+
     private static let clients = 4
 
-    @Test("kill -9 at any moment loses, repeats and skips nothing", .timeLimit(.minutes(20)))
-    func kills() async throws {
+    @Test(
+        "kill -9 at any moment loses, repeats and skips nothing", .timeLimit(.minutes(20)), arguments: TestEngine.servers)
+    func kills(engine: TestEngine) async throws {
         let model = ScriptedModelServer()
         let tools = JournalToolServer(duration: .milliseconds(250))
         let router = Router()
@@ -110,31 +115,33 @@ struct CrashTests {
             let folder = TemporaryFolder()
             let toolsFile = folder.path + "/tools.json"
             try JournalToolServer.declaration(url: url).write(toFile: toolsFile, atomically: true, encoding: .utf8)
-            let server = SBAProcess(
-                environment: [
-                    "OPENAI_BASE_URL": url + "/v1", "SBA_MODEL": "openai/scripted", "SBA_TOOLS_FILE": toolsFile,
-                    "SBA_LOG_LEVEL": "warning",
-                ], folder: folder)
-            try await server.start()
-            let client = try await TestClient.signedIn(to: server)
-            let load = Load(server: server)
-            let killsInTool = try await withThrowingTaskGroup(of: Void.self) { group in
-                for number in 0..<Self.clients { group.addTask { await load.run(number, token: client.token) } }
-                let count = try await killRepeatedly(server, tools)
-                load.stop()
-                try await group.waitForAll()
-                return count
+            let environment = [
+                "OPENAI_BASE_URL": url + "/v1", "SBA_MODEL": "openai/scripted", "SBA_TOOLS_FILE": toolsFile,
+                "SBA_LOG_LEVEL": "warning",
+            ]
+            try await engine.withServerEnvironment { database in
+                let server = SBAProcess(environment: environment.merging(database) { $1 }, folder: folder)
+                try await server.start()
+                let client = try await TestClient.signedIn(to: server)
+                let load = Load(server: server)
+                let killsInTool = try await withThrowingTaskGroup(of: Void.self) { group in
+                    for number in 0..<Self.clients { group.addTask { await load.run(number, token: client.token) } }
+                    let count = try await killRepeatedly(server, tools, times: Self.kills(on: engine))
+                    load.stop()
+                    try await group.waitForAll()
+                    return count
+                }
+                let later = TestClient(url: server.url, token: client.token)
+                try await verify(load, tools, later, engine, killsInTool, modelCalls: model.requestCount)
+                await server.stop()
             }
-            let modelCalls = model.requestCount
-            try await verify(load, tools, TestClient(url: server.url, token: client.token), killsInTool, modelCalls)
-            await server.stop()
         }
     }
 
     /// Kills and restarts; answers how many kills came between a tool's intent and its result.
-    private func killRepeatedly(_ server: SBAProcess, _ tools: JournalToolServer) async throws -> Int {
+    private func killRepeatedly(_ server: SBAProcess, _ tools: JournalToolServer, times: Int) async throws -> Int {
         var inTool = 0
-        for number in 0..<Self.kills {
+        for number in 0..<times {
             if number.isMultiple(of: 4) {
                 try await Task.sleep(for: .milliseconds(Int.random(in: 50...500)))
             } else {
@@ -149,7 +156,8 @@ struct CrashTests {
     }
 
     private func verify(
-        _ load: Load, _ tools: JournalToolServer, _ client: TestClient, _ killsInTool: Int, _ modelCalls: Int
+        _ load: Load, _ tools: JournalToolServer, _ client: TestClient, _ engine: TestEngine, _ killsInTool: Int,
+        modelCalls: Int
     ) async throws {
         var lost = 0
         var repeatedSteps = 0
@@ -183,7 +191,7 @@ struct CrashTests {
         let gaps = runs.reduce(0) { $0 + $1.gaps }
         print(
             """
-            crash test: \(Self.kills) kills, \(killsInTool) of them between a tool's intent and its result
+            crash test: \(Self.kills(on: engine)) kills on \(engine), \(killsInTool) of them between a tool's intent and its result
               runs started                         \(runs.count)
               lost runs                            \(lost)
               finished steps repeated              \(repeatedSteps)
@@ -195,7 +203,7 @@ struct CrashTests {
               model calls repeated                 \(repeatedModelCalls) of \(modelCalls)
             """)
         #expect(runs.count >= Self.clients)
-        #expect(killsInTool * 2 >= Self.kills)
+        #expect(killsInTool * 2 >= Self.kills(on: engine))
         #expect(lost == 0)
         #expect(repeatedSteps == 0)
         #expect(repeatedDispatches == 0)

@@ -4,9 +4,9 @@ import Hummingbird
 import TestSupport
 import Testing
 
-/// Runs a scripted model, a tool server and the real binary on them.
+/// Runs a scripted model, a tool server and the real binary on them and on a database of its own.
 func withServer(
-    environment: [String: String] = [:],
+    on engine: TestEngine = .sqliteFile, environment: [String: String] = [:],
     _ work: @escaping @Sendable (SBAProcess, TestClient, JournalToolServer) async throws -> Void
 ) async throws {
     let tools = JournalToolServer(duration: .milliseconds(20))
@@ -20,19 +20,22 @@ func withServer(
         let defaults = [
             "OPENAI_BASE_URL": url + "/v1", "SBA_MODEL": "openai/scripted", "SBA_TOOLS_FILE": toolsFile,
         ]
-        let server = SBAProcess(environment: defaults.merging(environment) { $1 }, folder: folder)
-        try await server.start()
-        let client = try await TestClient.signedIn(to: server)
-        try await work(server, client, tools)
-        await server.stop()
+        try await engine.withServerEnvironment { database in
+            let all = defaults.merging(database) { $1 }.merging(environment) { $1 }
+            let server = SBAProcess(environment: all, folder: folder)
+            try await server.start()
+            let client = try await TestClient.signedIn(to: server)
+            try await work(server, client, tools)
+            await server.stop()
+        }
     }
 }
 
 @Suite("The real server", .serialized)
 struct ServerTests {
-    @Test("a streamed run with a tool call, which AG-UI's own models and ordering rules accept")
-    func agui() async throws {
-        try await withServer { _, client, _ in
+    @Test("a streamed run with a tool call, which AG-UI's own models and ordering rules accept", arguments: TestEngine.servers)
+    func agui(engine: TestEngine) async throws {
+        try await withServer(on: engine) { _, client, _ in
             var lines: [String] = []
             try await client.events(
                 "POST", "/api/agent/runs", ["prompt": "tools:2 tool:note words:5 delay:20"]
@@ -49,9 +52,9 @@ struct ServerTests {
         }
     }
 
-    @Test("cancelled and failed runs keep AG-UI's ordering rules too")
-    func aguiEnds() async throws {
-        try await withServer { _, client, _ in
+    @Test("cancelled and failed runs keep AG-UI's ordering rules too", arguments: TestEngine.servers)
+    func aguiEnds(engine: TestEngine) async throws {
+        try await withServer(on: engine) { _, client, _ in
             for prompt in ["hang:1 words:5", "status:400"] {
                 let started = try await client.send("POST", "/api/agent/runs", ["prompt": .string(prompt)])
                 let run = try #require(started.json["id"]?.string)
@@ -75,9 +78,9 @@ struct ServerTests {
             root + "/.tools/agui/bin/python", [root + "/scripts/verify_agui.py"], input: lines.joined(separator: "\n"))
     }
 
-    @Test("a stream goes on from any event, on a new connection")
-    func resume() async throws {
-        try await withServer { _, client, _ in
+    @Test("a stream goes on from any event, on a new connection", arguments: TestEngine.servers)
+    func resume(engine: TestEngine) async throws {
+        try await withServer(on: engine) { _, client, _ in
             let started = try await client.send("POST", "/api/agent/runs", ["prompt": "words:20 delay:10"])
             #expect(started.status == 202)
             let run = try #require(started.json["id"]?.string)
@@ -102,9 +105,9 @@ struct ServerTests {
         }
     }
 
-    @Test("a run is cancelled within a second in the middle of a model's stream")
-    func cancel() async throws {
-        try await withServer { _, client, _ in
+    @Test("a run is cancelled within a second in the middle of a model's stream", arguments: TestEngine.servers)
+    func cancel(engine: TestEngine) async throws {
+        try await withServer(on: engine) { _, client, _ in
             let started = try await client.send("POST", "/api/agent/runs", ["prompt": "hang:1 words:9"])
             let run = try #require(started.json["id"]?.string)
             var cancelled: ContinuousClock.Instant?
@@ -125,9 +128,9 @@ struct ServerTests {
         }
     }
 
-    @Test("the same Idempotency-Key gives the same run, also after a crash")
-    func idempotency() async throws {
-        try await withServer { server, client, _ in
+    @Test("the same Idempotency-Key gives the same run, also after a crash", arguments: TestEngine.servers)
+    func idempotency(engine: TestEngine) async throws {
+        try await withServer(on: engine) { server, client, _ in
             let headers = ["Idempotency-Key": "order-17"]
             let first = try await client.send("POST", "/api/agent/runs", ["prompt": "words:1"], headers: headers)
             await server.kill()
@@ -141,9 +144,9 @@ struct ServerTests {
         }
     }
 
-    @Test("a client that leaves its stream costs nothing")
-    func leaving() async throws {
-        try await withServer { _, client, _ in
+    @Test("a client that leaves its stream costs nothing", arguments: TestEngine.servers)
+    func leaving(engine: TestEngine) async throws {
+        try await withServer(on: engine) { _, client, _ in
             let started = try await client.send("POST", "/api/agent/runs", ["prompt": "hang:1 words:9"])
             let run = try #require(started.json["id"]?.string)
             for _ in 0..<5 {
@@ -161,9 +164,9 @@ struct ServerTests {
         }
     }
 
-    @Test("a request may wait for its run, no longer than it says")
-    func waiting() async throws {
-        try await withServer { _, client, _ in
+    @Test("a request may wait for its run, no longer than it says", arguments: TestEngine.servers)
+    func waiting(engine: TestEngine) async throws {
+        try await withServer(on: engine) { _, client, _ in
             let wait = ["Prefer": "respond-async;x=1, wait=60"]
             let done = try await client.send("POST", "/api/agent/runs", ["prompt": "words:3"], headers: wait)
             #expect(done.status == 200 && done.json["status"] == "succeeded")
@@ -183,9 +186,9 @@ struct ServerTests {
         }
     }
 
-    @Test("SIGTERM hands unfinished work back, and the next start goes on with it")
-    func gracefulShutdown() async throws {
-        try await withServer(environment: ["SBA_DRAIN_SECONDS": "1"]) { server, client, _ in
+    @Test("SIGTERM hands unfinished work back, and the next start goes on with it", arguments: TestEngine.servers)
+    func gracefulShutdown(engine: TestEngine) async throws {
+        try await withServer(on: engine, environment: ["SBA_DRAIN_SECONDS": "1"]) { server, client, _ in
             let started = try await client.send("POST", "/api/agent/runs", ["prompt": "words:60 delay:50"])
             let run = try #require(started.json["id"]?.string)
             try await Task.sleep(for: .milliseconds(300))
@@ -200,9 +203,9 @@ struct ServerTests {
         }
     }
 
-    @Test("the metrics pass promtool, but for its unit lint, and count what happened")
-    func metrics() async throws {
-        try await withServer { _, client, _ in
+    @Test("the metrics pass promtool, but for its unit lint, and count what happened", arguments: TestEngine.servers)
+    func metrics(engine: TestEngine) async throws {
+        try await withServer(on: engine) { _, client, _ in
             let started = try await client.send("POST", "/api/agent/runs", ["prompt": "tools:1 tool:note words:2"])
             _ = try await client.wait(for: started.json["id"]?.string ?? "", in: ["succeeded"])
             let text = try await client.send("GET", "/api/metrics/prometheus").text
@@ -220,9 +223,10 @@ struct ServerTests {
         }
     }
 
-    @Test("documents are indexed, found, cited and deleted")
-    func knowledge() async throws {
-        try await withServer(environment: ["SBA_MODEL": "local/extractive", "OPENAI_BASE_URL": ""]) { server, client, _ in
+    @Test("documents are indexed, found, cited and deleted", arguments: TestEngine.servers)
+    func knowledge(engine: TestEngine) async throws {
+        try await withServer(on: engine, environment: ["SBA_MODEL": "local/extractive", "OPENAI_BASE_URL": ""]) {
+            server, client, _ in
             let added = try await client.send(
                 "POST", "/api/knowledge/documents",
                 ["title": "Rules", "text": "# Rules\n\nVisitors wear a blue badge.", "metadata": ["page": 3]])
@@ -249,9 +253,9 @@ struct ServerTests {
         }
     }
 
-    @Test("the log is JSON with its ids, and holds no secret")
-    func log() async throws {
-        try await withServer { server, client, _ in
+    @Test("the log is JSON with its ids, and holds no secret", arguments: TestEngine.servers)
+    func log(engine: TestEngine) async throws {
+        try await withServer(on: engine) { server, client, _ in
             let started = try await client.send(
                 "POST", "/api/agent/runs", ["prompt": "words:1"],
                 headers: [

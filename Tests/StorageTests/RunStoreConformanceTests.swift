@@ -117,7 +117,7 @@ struct RunStoreConformanceTests {
                 commit(run, .taking(token: 0, lastSeq: 1, lease: lease), [.stepStarted(name: "a"), .stepFinished(name: "a")]))
             #expect(first.lastSeq == 3)
             let second = try await database.runs.commit(
-                commit(run, .holding(token: 1), [.stepStarted(name: "b")]))
+                commit(run, .holding(token: 1, lastSeq: 3), [.stepStarted(name: "b")]))
             #expect(second.lastSeq == 4)
             let events = try await database.runs.events(tenant: run.tenant, run: run.id, after: 1, limit: 10)
             #expect(events.map(\.seq) == [2, 3, 4])
@@ -145,7 +145,8 @@ struct RunStoreConformanceTests {
             let message = RunEffect.answered(messageID: UUID(), text: "late")
             await #expect(throws: FenceLost.self) {
                 try await database.runs.commit(
-                    commit(run, .holding(token: 1), [.runFinished(outcome: .success)], [message, .status(.succeeded)]))
+                    commit(
+                        run, .holding(token: 1, lastSeq: 1), [.runFinished(outcome: .success)], [message, .status(.succeeded)]))
             }
             let now = try #require(try await database.runs.run(tenant: run.tenant, run.id))
             #expect(now.status == .running)
@@ -162,7 +163,7 @@ struct RunStoreConformanceTests {
             _ = try await database.runs.commit(
                 commit(run, .taking(token: 0, lastSeq: 1, lease: lease), [.stepStarted(name: "a")], [.status(.running)]))
             #expect(try await database.jobs.rescue(all: true) == 1)
-            _ = try await database.runs.commit(commit(run, .holding(token: 1), [.stepFinished(name: "a")]))
+            _ = try await database.runs.commit(commit(run, .holding(token: 1, lastSeq: 2), [.stepFinished(name: "a")]))
             let next = try #require(
                 try await database.jobs.claim(kinds: [RunExecutor.kind], limit: 1, lease: .seconds(30)).first)
             await #expect(throws: FenceLost.self) {
@@ -201,12 +202,12 @@ struct RunStoreConformanceTests {
             }
             _ = try await database.runs.commit(commit(run, .taking(token: 0, lastSeq: 1, lease: lease), [], [.status(.running)]))
             _ = try await database.runs.commit(
-                commit(run, .holding(token: 1), [], [.status(.succeeded, output: "done"), .jobCompleted(lease)]))
+                commit(run, .holding(token: 1, lastSeq: 1), [], [.status(.succeeded, output: "done"), .jobCompleted(lease)]))
             let ended = try #require(try await database.runs.run(tenant: run.tenant, run.id))
             #expect(ended.output == "done")
             #expect(ended.startedAt != nil && ended.finishedAt != nil)
             await #expect(throws: FenceLost.self, "an ended run stays ended") {
-                try await database.runs.commit(commit(run, .holding(token: 1), [], [.status(.running)]))
+                try await database.runs.commit(commit(run, .holding(token: 1, lastSeq: 1), [], [.status(.running)]))
             }
         }
     }
@@ -238,7 +239,7 @@ struct RunStoreConformanceTests {
             #expect(!before.isCancelRequested)
             try await database.runs.requestCancel(tenant: run.tenant, run: run.id)
             #expect(try await database.runs.isCancelRequested(tenant: run.tenant, run: run.id))
-            let after = try await database.runs.commit(commit(run, .holding(token: 1), [.stepStarted(name: "a")]))
+            let after = try await database.runs.commit(commit(run, .holding(token: 1, lastSeq: 1), [.stepStarted(name: "a")]))
             #expect(after.isCancelRequested)
         }
     }
@@ -257,7 +258,7 @@ struct RunStoreConformanceTests {
                 commit(run, .taking(token: 0, lastSeq: 1, lease: lease), [], [.status(.running), .stepStarted(step)]))
             _ = try await database.runs.commit(
                 commit(
-                    run, .holding(token: 1), [],
+                    run, .holding(token: 1, lastSeq: 1), [],
                     [
                         .stepRestarted(step.id, attempt: 2),
                         .stepFinished(step.id, output: turn, inputTokens: 5, outputTokens: 7), .toolCallRequested(call),

@@ -34,7 +34,7 @@ struct SQLEngineTests {
         }
     }
 
-    @Test("waiting writes share commits", arguments: TestEngine.allCases)
+    @Test("waiting writes share commits", arguments: TestEngine.embedded)
     func groupCommit(engine: TestEngine) async throws {
         try await TestDatabase.with(engine) { database in
             let before = database.engine.commitCount
@@ -97,20 +97,22 @@ struct SQLEngineTests {
 
     @Test("a database of a newer binary is refused")
     func unknownMigration() async throws {
-        try await TestDatabase.with { database in
-            let future = Migration(number: 9999, name: "future", sql: "CREATE TABLE future (id INTEGER) STRICT;")
-            try await database.engine.apply(future)
-            let status = try await Migrator(engine: database.engine).status()
-            #expect(status.unknown == [9999])
-            let refusal = await #expect(throws: Problem.self) { try await Migrator(engine: database.engine).migrate() }
-            #expect(refusal?.detail.contains("9999") == true)
-        }
+        let engine = try SQLiteEngine(path: nil)
+        _ = try await Migrator(target: engine).migrate()
+        let future = Migration(number: 9999, name: "future", sql: "CREATE TABLE future (id INTEGER) STRICT;")
+        try await engine.apply(future)
+        let status = try await SchemaStatus(of: engine)
+        #expect(status.unknown == [9999])
+        let refusal = await #expect(throws: Problem.self) { try await Migrator(target: engine).migrate() }
+        #expect(refusal?.detail.contains("9999") == true)
+        #expect(throws: Problem.self) { try status.checkCurrent() }
+        await engine.close()
     }
 
     @Test("a closed database answers with an error, not a hang")
     func closed() async throws {
         let engine = try SQLiteEngine(path: nil)
-        _ = try await Migrator(engine: engine).migrate()
+        _ = try await Migrator(target: engine).migrate()
         await engine.close()
         await #expect(throws: StorageError.self) { try await engine.appliedMigrations() }
         await #expect(throws: StorageError.self) {

@@ -9,6 +9,16 @@ import Storage
 public enum TestEngine: String, CaseIterable, Sendable {
     case sqliteInMemory
     case sqliteFile
+    case postgres18
+    /// Over TLS.
+    case postgres15
+    /// PostgreSQL 18 behind PgBouncer, which may use another connection for every transaction.
+    case pgBouncer
+
+    public static let embedded: [TestEngine] = [.sqliteInMemory, .sqliteFile]
+    public static let postgres = allCases.filter(\.isPostgres)
+
+    public var isPostgres: Bool { !Self.embedded.contains(self) }
 }
 
 /// A migrated, empty database and the repositories over it.
@@ -25,11 +35,24 @@ public struct TestDatabase: Sendable {
         _ kind: TestEngine = .sqliteInMemory, ambient: Ambient = .system,
         _ work: (TestDatabase) async throws -> Void
     ) async throws {
-        let folder = TemporaryFolder()
-        let engine = try SQLiteEngine(path: kind == .sqliteFile ? folder.path + "/test.sqlite" : nil)
-        _ = try await Migrator(engine: engine).migrate()
+        if kind.isPostgres {
+            try await TestPostgres.withDatabase(on: kind) { urls in
+                try await with(urls.engine(), holdsDatabaseAlone: false, ambient, work)
+            }
+        } else {
+            let folder = TemporaryFolder()
+            let engine = try SQLiteEngine(path: kind == .sqliteFile ? folder.path + "/test.sqlite" : nil)
+            _ = try await Migrator(target: engine).migrate()
+            try await with(engine, holdsDatabaseAlone: true, ambient, work)
+            withExtendedLifetime(folder) {}
+        }
+    }
+
+    private static func with(
+        _ engine: any SQLEngine, holdsDatabaseAlone: Bool, _ ambient: Ambient, _ work: (TestDatabase) async throws -> Void
+    ) async throws {
         let database = TestDatabase(
-            engine: engine, accounts: AccountRepository(engine: engine, holdsDatabaseAlone: true),
+            engine: engine, accounts: AccountRepository(engine: engine, holdsDatabaseAlone: holdsDatabaseAlone),
             jobs: JobRepository(engine: engine, ambient: ambient), runs: RunRepository(engine: engine, ambient: ambient),
             knowledge: KnowledgeRepository(engine: engine, ambient: ambient), ambient: ambient)
         do {
@@ -39,7 +62,6 @@ public struct TestDatabase: Sendable {
             throw error
         }
         await engine.close()
-        withExtendedLifetime(folder) {}
     }
 
     /// A new tenant with an owner: one a test, so that tests cannot see each other.

@@ -122,7 +122,7 @@ actor RunRecorder {
             failure = error
             throw error
         }
-        authority = .holding(token: commit.token)
+        authority = .holding(token: commit.token, lastSeq: receipt.lastSeq)
         lastContact = .now
         for event in all { open.apply(event) }
         if !all.isEmpty { bus.publish(commit.signal(receipt)) }

@@ -120,6 +120,9 @@ public struct RunService: Sendable {
                 return
             } catch is FenceLost {
                 continue
+            } catch StorageError.outcomeUnknown {
+                // The next look tells.
+                continue
             }
         }
         throw Problem(.overloaded, "The run keeps changing hands. Try again.", retryAfter: .seconds(1))

@@ -84,8 +84,8 @@ public struct SessionMessage: Hashable, Sendable {
 public struct RunCommit: Sendable {
     /// By what right the change is made.
     public enum Authority: Sendable {
-        /// The writer took the fence before, and holds `token`.
-        case holding(token: Int64)
+        /// The writer took the fence before, holds `token`, and has written up to `lastSeq`.
+        case holding(token: Int64, lastSeq: Int64)
         /// Takes the fence from `token` to `token + 1`, as the holder of the run's job. The log must still end at
         /// `lastSeq`: what was decided on an older look at it does not hold.
         case taking(token: Int64, lastSeq: Int64, lease: JobLease)
@@ -115,7 +115,7 @@ public struct RunCommit: Sendable {
     /// The token that holds after the commit.
     public var token: Int64 {
         switch authority {
-        case .holding(let token): token
+        case .holding(let token, _): token
         case .taking(let token, _, _), .takingIdle(let token, _): token + 1
         }
     }

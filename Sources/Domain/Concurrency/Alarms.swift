@@ -4,8 +4,8 @@ import Synchronization
 
 /// Calls back at given times, from one thread for the whole process: setting and removing an alarm costs no timer, and
 /// nearly all of them are removed before their time.
-final class Alarms: Sendable {
-    static let shared = Alarms()
+public final class Alarms: Sendable {
+    public static let shared = Alarms()
 
     private struct Alarm {
         let time: ContinuousClock.Instant
@@ -27,7 +27,7 @@ final class Alarms: Sendable {
     private let sooner = DispatchSemaphore(value: 0)
 
     /// Calls `action` once, at `time` or soon after, unless the alarm is removed. The action must not block.
-    func set(for time: ContinuousClock.Instant, action: @escaping @Sendable () -> Void) -> Int {
+    public func set(for time: ContinuousClock.Instant, action: @escaping @Sendable () -> Void) -> Int {
         let (id, isSooner, isFirst) = state.withLock { state in
             state.nextID += 1
             state.alarms[state.nextID] = Alarm(time: time, action: action)
@@ -41,7 +41,7 @@ final class Alarms: Sendable {
         return id
     }
 
-    func remove(_ id: Int) { state.withLock { _ = $0.alarms.removeValue(forKey: id) } }
+    public func remove(_ id: Int) { state.withLock { _ = $0.alarms.removeValue(forKey: id) } }
 
     private func watch() {
         while true {

@@ -17,8 +17,10 @@ public final class Signal: Sendable {
     }
 
     private let state = Mutex(State())
+    private let next: Signal?
 
-    public init() {}
+    /// - Parameter next: notified whenever this one is.
+    public init(passingOnTo next: Signal? = nil) { self.next = next }
 
     /// How often `notify` was called.
     public var generation: Int { state.withLock { $0.generation } }
@@ -32,6 +34,7 @@ public final class Signal: Sendable {
             return waits
         }
         for case .waiting(let continuation) in waits { continuation.resume() }
+        next?.notify()
     }
 
     /// Returns when `notify` has been called since `generation` was read, the time is over, or the task is cancelled.

@@ -20,11 +20,12 @@ public struct AccountRepository: AccountStore {
         let condition = onlyFirst ? "WHERE NOT EXISTS (SELECT 1 FROM users)" : "WHERE true"
         let closed = Problem(.registrationClosed, "Somebody has registered already, and registration is closed.")
         let time = SQLValue.time(user.createdAt)
+        let lock = onlyFirst ? [engine.dialect.lockFirstAccount].compactMap { $0 } : []
         do {
             _ = try await engine.write(
                 Batch(
                     .system,
-                    [
+                    lock + [
                         SQLStatement(
                             "INSERT INTO users (id, email, password_hash, created_at) SELECT ?1, ?2, ?3, ?4 \(condition)",
                             [.id(user.id), .text(user.email), .text(passwordHash), time],
@@ -45,8 +46,10 @@ public struct AccountRepository: AccountStore {
         }
     }
 
-    private func rows(_ sql: String, _ arguments: [SQLValue]) async throws -> [SQLRow] {
-        try await engine.read(Batch(.system, [SQLStatement(sql, arguments)]))[0].rows
+    private func rows(
+        _ sql: String, _ arguments: [SQLValue], function: StaticString = #function
+    ) async throws -> [SQLRow] {
+        try await engine.read(Batch(.system, [SQLStatement(sql, arguments)], function: function))[0].rows
     }
 
     public func isEmpty() async throws -> Bool {
@@ -95,7 +98,7 @@ public struct AccountRepository: AccountStore {
     private func readMembership(_ tenant: TenantID, _ user: UserID) async throws -> Membership? {
         try await rows(
             "SELECT tenant_id, user_id, role, version FROM memberships WHERE tenant_id = ?1 AND user_id = ?2",
-            [.id(tenant), .id(user)]
+            [.id(tenant), .id(user)], function: "membership"
         ).first.map(Self.membership)
     }
 
@@ -116,6 +119,7 @@ public struct AccountRepository: AccountStore {
                         ON CONFLICT (id) DO NOTHING
                         """,
                         [.text(key.id), .text(key.sealed), .time(key.createdAt)])
-                ]))
+                ],
+                isRepeatable: true))
     }
 }

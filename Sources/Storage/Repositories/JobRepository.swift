@@ -46,7 +46,8 @@ public struct JobRepository: JobStore {
     }
 
     public func enqueue(tenant: TenantID, _ job: NewJob) async throws {
-        _ = try await engine.write(Batch(.tenant(tenant), [Self.insert(tenant: tenant, job, at: ambient.now())]))
+        let insert = Self.insert(tenant: tenant, job, at: ambient.now())
+        _ = try await engine.write(Batch(.tenant(tenant), [insert], isRepeatable: true))
     }
 
     public func claim(kinds: [JobKind], limit: Int, lease: Duration) async throws -> [JobLease] {
@@ -70,7 +71,7 @@ public struct JobRepository: JobStore {
                 "UPDATE jobs SET lease_until = ?3 WHERE id = ?1 AND token = ?2 AND state = 'executing'",
                 [.id(lease.job), .int(lease.token), .time(until)])
         }
-        let answers = try await engine.write(Batch(.system, statements))
+        let answers = try await engine.write(Batch(.system, statements, isRepeatable: true))
         return Set(zip(leases, answers).filter { $1.changes == 1 }.map(\.0))
     }
 
@@ -94,7 +95,8 @@ public struct JobRepository: JobStore {
     }
 
     private func move(
-        _ lease: JobLease, to state: JobState, attempt: Int, runAt: Timestamp, error: String?, finishedAt: Timestamp?
+        _ lease: JobLease, to state: JobState, attempt: Int, runAt: Timestamp, error: String?, finishedAt: Timestamp?,
+        function: StaticString = #function
     ) async throws {
         _ = try await engine.write(
             Batch(
@@ -111,7 +113,8 @@ public struct JobRepository: JobStore {
                             .text(error), .int(finishedAt?.microseconds),
                         ],
                         expect: .rows(1, otherwise: FenceLost()))
-                ]))
+                ],
+                function: function))
     }
 
     public func rescue(all: Bool) async throws -> Int {
@@ -126,7 +129,8 @@ public struct JobRepository: JobStore {
                         WHERE state = 'executing' AND (lease_until < ?1 OR ?2)
                         """,
                         [.time(now), .bool(all)])
-                ]))
+                ],
+                isRepeatable: true))
         return answers[0].changes
     }
 

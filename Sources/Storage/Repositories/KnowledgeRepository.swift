@@ -45,7 +45,8 @@ public struct KnowledgeRepository: KnowledgeStore {
                         """,
                         [.id(tenant), .id(document.id), .bytes(document.content)]),
                     JobRepository.insert(tenant: tenant, job, at: now),
-                ]))
+                ],
+                isRepeatable: true))
     }
 
     private static let columns = """
@@ -126,7 +127,8 @@ public struct KnowledgeRepository: KnowledgeStore {
             WHERE tenant_id = ?1 AND id = ?2
             """,
             [.id(tenant), .id(id), .int(chunks.count), .time(ambient.now())])
-        _ = try await engine.write(Batch(.tenant(tenant), [Self.deleteChunks(tenant, id)] + inserts + [ready]))
+        _ = try await engine.write(
+            Batch(.tenant(tenant), [Self.deleteChunks(tenant, id)] + inserts + [ready], isRepeatable: true))
     }
 
     public func failIndexing(tenant: TenantID, _ id: DocumentID, reason: String) async throws {
@@ -136,7 +138,7 @@ public struct KnowledgeRepository: KnowledgeStore {
             WHERE tenant_id = ?1 AND id = ?2
             """,
             [.id(tenant), .id(id), .text(reason), .time(ambient.now())])
-        _ = try await engine.write(Batch(.tenant(tenant), [Self.deleteChunks(tenant, id), failed]))
+        _ = try await engine.write(Batch(.tenant(tenant), [Self.deleteChunks(tenant, id), failed], isRepeatable: true))
     }
 
     private static func deleteChunks(_ tenant: TenantID, _ id: DocumentID) -> SQLStatement {
@@ -145,7 +147,8 @@ public struct KnowledgeRepository: KnowledgeStore {
 
     public func delete(tenant: TenantID, _ id: DocumentID) async throws -> Bool {
         let delete = SQLStatement("DELETE FROM documents WHERE tenant_id = ?1 AND id = ?2", [.id(tenant), .id(id)])
-        let answers = try await engine.write(Batch(.tenant(tenant), [Self.deleteChunks(tenant, id), delete]))
+        let answers = try await engine.write(
+            Batch(.tenant(tenant), [Self.deleteChunks(tenant, id), delete], isRepeatable: true))
         return answers[1].changes == 1
     }
 

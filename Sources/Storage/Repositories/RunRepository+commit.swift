@@ -10,17 +10,41 @@ extension RunRepository {
     private static let fenced = "EXISTS (SELECT 1 FROM run_heads WHERE tenant_id = ?1 AND run_id = ?2 AND token = ?3)"
 
     public func commit(_ commit: RunCommit) async throws -> RunReceipt {
+        do {
+            return try await tryCommit(commit)
+        } catch StorageError.outcomeUnknown {
+            return try await settle(commit)
+        }
+    }
+
+    private func tryCommit(_ commit: RunCommit) async throws -> RunReceipt {
         var statements = head(commit) + events(commit)
         for effect in commit.effects { statements += self.statements(effect, commit) }
         let answers: [ResultSet]
         do {
-            answers = try await engine.write(Batch(.tenant(commit.tenant), statements))
+            answers = try await engine.write(Batch(.tenant(commit.tenant), statements, function: "commit"))
         } catch StorageError.uniqueViolation {
             // A step or event of this commit exists: another worker went on with the run.
             throw FenceLost()
         }
         guard let row = answers.first?.rows.first else { throw FenceLost() }
         return RunReceipt(lastSeq: row.int(0), isCancelRequested: row.bool(1))
+    }
+
+    /// Repeats a commit of which nobody knows whether it was made. Where it was, the repetition is refused, for the log has
+    /// moved on; and while the token is still ours, nobody else can have moved it.
+    private func settle(_ commit: RunCommit) async throws -> RunReceipt {
+        guard case .holding(let token, _) = commit.authority else { throw StorageError.outcomeUnknown }
+        do {
+            return try await tryCommit(commit)
+        } catch is FenceLost {
+            let head = SQLStatement(
+                "SELECT last_seq, cancel_requested FROM run_heads WHERE tenant_id = ?1 AND run_id = ?2 AND token = ?3",
+                [.id(commit.tenant), .id(commit.run), .int(token)])
+            let answers = try await engine.read(Batch(.tenant(commit.tenant), [head]))
+            guard let row = answers[0].rows.first else { throw FenceLost() }
+            return RunReceipt(lastSeq: row.int(0), isCancelRequested: row.bool(1))
+        }
     }
 
     /// Moves the head by the number of events; where the authority does not hold, it moves nothing.
@@ -37,8 +61,8 @@ extension RunRepository {
                 place + arguments, expect: .rows(1, otherwise: FenceLost()))
         }
         switch commit.authority {
-        case .holding(let token):
-            return [move("", "", [.int(token), count])]
+        case .holding(let token, let lastSeq):
+            return [move("", " AND last_seq = ?5", [.int(token), count, .int(lastSeq)])]
         case .taking(let token, let lastSeq, let lease):
             let held = """
                  AND last_seq = ?5 AND EXISTS (
@@ -270,11 +294,13 @@ extension RunRepository {
                         """
                         INSERT INTO run_commands (tenant_id, run_id, id, kind, created_at)
                         SELECT ?1, ?2, ?3, 'cancel', ?4 WHERE \(unfinished)
+                        ON CONFLICT (tenant_id, run_id, id) DO NOTHING
                         """,
                         [.id(tenant), .id(run), .uuid(ambient.makeID()), .time(ambient.now())]),
                     SQLStatement(
-                        "UPDATE run_heads SET cancel_requested = 1 WHERE tenant_id = ?1 AND run_id = ?2 AND \(unfinished)",
+                        "UPDATE run_heads SET cancel_requested = true WHERE tenant_id = ?1 AND run_id = ?2 AND \(unfinished)",
                         [.id(tenant), .id(run)]),
-                ]))
+                ],
+                isRepeatable: true))
     }
 }

@@ -19,7 +19,7 @@ public struct RunRepository: RunStore {
         if let earlier = try await earlierRun(tenant: tenant, run) { return earlier }
         let now = ambient.now()
         do {
-            _ = try await engine.write(creation(tenant, run, at: now))
+            _ = try await engine.write(Batch(.tenant(tenant), creation(tenant, run, at: now), isRepeatable: true))
         } catch StorageError.uniqueViolation {
             // The same key or id was stored at the same time, or by a try whose answer was lost.
             if let earlier = try await earlierRun(tenant: tenant, run) { return earlier }
@@ -38,20 +38,17 @@ public struct RunRepository: RunStore {
     /// The run that was created under the same idempotency key.
     private func earlierRun(tenant: TenantID, _ run: NewRun) async throws -> Run? {
         guard let idempotency = run.idempotency else { return nil }
-        let answers = try await engine.read(
-            Batch(
-                .tenant(tenant),
-                [
-                    SQLStatement(
-                        "SELECT run_id, digest FROM idempotency_keys WHERE tenant_id = ?1 AND key = ?2",
-                        [.id(tenant), .text(idempotency.key)])
-                ]))
-        guard let row = answers[0].rows.first else { return nil }
+        let rows = try await read(
+            tenant,
+            SQLStatement(
+                "SELECT run_id, digest FROM idempotency_keys WHERE tenant_id = ?1 AND key = ?2",
+                [.id(tenant), .text(idempotency.key)]))
+        guard let row = rows[0].first else { return nil }
         guard row.text(1) == idempotency.digest else { throw IdempotencyKeyReused() }
         return try await self.run(tenant: tenant, row.id(0))
     }
 
-    private func creation(_ tenant: TenantID, _ run: NewRun, at now: Timestamp) -> Batch {
+    private func creation(_ tenant: TenantID, _ run: NewRun, at now: Timestamp) -> [SQLStatement] {
         let session = run.session ?? run.newSession
         let started = LoggedEvent(seq: 1, timestamp: now, event: .runStarted)
         var statements = [
@@ -101,7 +98,7 @@ public struct RunRepository: RunStore {
                     """,
                     [.id(tenant), .text(idempotency.key), .text(idempotency.digest), .id(run.id), .time(now)]))
         }
-        return Batch(.tenant(tenant), statements)
+        return statements
     }
 
     // MARK: Reading
@@ -128,8 +125,10 @@ public struct RunRepository: RunStore {
             "SELECT \(Self.runColumns) FROM agent_runs WHERE tenant_id = ?1 AND id = ?2", [.id(tenant), .id(id)])
     }
 
-    private func read(_ tenant: TenantID, _ statements: SQLStatement...) async throws -> [[SQLRow]] {
-        try await engine.read(Batch(.tenant(tenant), statements)).map(\.rows)
+    private func read(
+        _ tenant: TenantID, _ statements: SQLStatement..., function: StaticString = #function
+    ) async throws -> [[SQLRow]] {
+        try await engine.read(Batch(.tenant(tenant), statements, function: function)).map(\.rows)
     }
 
     public func run(tenant: TenantID, _ id: RunID) async throws -> Run? {

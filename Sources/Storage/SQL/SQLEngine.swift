@@ -30,11 +30,29 @@ public struct Batch: Sendable {
     }
 
     public let scope: Scope
-    public var statements: [SQLStatement]
+    public let statements: [SQLStatement]
+    /// Whether taking effect twice is the same as once, or breaks a unique constraint: then an engine that does not know
+    /// whether the batch took effect, for the connection was lost, repeats it.
+    public let isRepeatable: Bool
+    let file: StaticString
+    let function: StaticString
 
-    public init(_ scope: Scope, _ statements: [SQLStatement]) {
+    public init(
+        _ scope: Scope, _ statements: [SQLStatement], isRepeatable: Bool = false, file: StaticString = #fileID,
+        function: StaticString = #function
+    ) {
         self.scope = scope
         self.statements = statements
+        self.isRepeatable = isRepeatable
+        self.file = file
+        self.function = function
+    }
+
+    /// Whose work it is, for metrics and logs: `RunRepository.commit` for a batch that was made in
+    /// `Storage/RunRepository+commit.swift` by `commit(_:)`.
+    public var operation: String {
+        let type = "\(file)".split(separator: "/").last?.prefix { $0 != "." && $0 != "+" } ?? ""
+        return "\(type).\("\(function)".prefix { $0 != "(" })"
     }
 }
 
@@ -52,12 +70,6 @@ public protocol SQLEngine: Sendable {
     /// Runs statements that may write.
     func write(_ batch: Batch) async throws -> [ResultSet]
 
-    /// The numbers of the migrations that this database has.
-    func appliedMigrations() async throws -> [Int]
-
-    /// Runs a migration's script and notes it, in one transaction.
-    func apply(_ migration: Migration) async throws
-
     /// Commits with changes since the engine was opened.
     var commitCount: Int { get }
 
@@ -65,10 +77,25 @@ public protocol SQLEngine: Sendable {
     func close() async
 }
 
-/// The few statements that differ between engines.
-public protocol SQLDialect: Sendable {
+/// Tells which migrations there are, and which the database has.
+public protocol SchemaSource: Sendable {
     /// The migrations of this engine, in order.
     var migrations: [Migration] { get }
+
+    /// The numbers of the migrations that the database has, in order.
+    func appliedMigrations() async throws -> [Int]
+}
+
+/// Changes the schema.
+public protocol SchemaTarget: SchemaSource {
+    /// Runs a migration's script and notes it, in one transaction. Migrating at the same time elsewhere waits.
+    func apply(_ migration: Migration) async throws
+}
+
+/// The few statements that differ between engines.
+public protocol SQLDialect: Sendable {
+    /// Makes whoever runs it wait for the transaction of whoever ran it before; `nil` where writes wait anyway.
+    var lockFirstAccount: SQLStatement? { get }
 
     /// Leases up to `?3` due jobs until `?2`, at the time `?1`, of the kinds in `?4`… . Answers `JobRepository.leaseColumns`.
     func claimJobs(kindCount: Int) -> String

@@ -2,13 +2,7 @@ import Domain
 
 /// What SQLite says in its own way.
 struct SQLiteDialect: SQLDialect {
-    var migrations: [Migration] {
-        [
-            Migration(
-                number: 1, name: "initial",
-                sql: String(decoding: PackageResources._001_initial_sqlite_sql, as: UTF8.self))
-        ]
-    }
+    let lockFirstAccount: SQLStatement? = nil
 
     func claimJobs(kindCount: Int) -> String {
         let kinds = (0..<kindCount).map { "?\($0 + 4)" }.joined(separator: ", ")

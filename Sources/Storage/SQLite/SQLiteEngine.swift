@@ -3,7 +3,7 @@ import Foundation
 import Synchronization
 
 /// SQLite in this process: one writer that commits for everyone who is waiting, and a few readers beside it (WAL).
-public final class SQLiteEngine: SQLEngine {
+public final class SQLiteEngine: SQLEngine, SchemaTarget {
     /// How many rows one commit may gather, so that nobody waits long for a neighbour.
     private static let maximumGroupStatements = 500
     /// Batches that may wait; beyond, writing is refused rather than memory used up.
@@ -111,6 +111,14 @@ public final class SQLiteEngine: SQLEngine {
     }
 
     // MARK: Migrations
+
+    public var migrations: [Migration] {
+        [
+            Migration(
+                number: 1, name: "initial",
+                sql: String(decoding: PackageResources._001_initial_sqlite_sql, as: UTF8.self))
+        ]
+    }
 
     public func appliedMigrations() async throws -> [Int] {
         let table = try await read(

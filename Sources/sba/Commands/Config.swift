@@ -43,9 +43,13 @@ struct Config: AsyncParsableCommand {
             A wrong configuration ends the start with exit code 2 and every fault in one message.
 
             """
-        for (role, title) in [
-            (Setting.Role.serve, "Server (`sba serve`, `sba migrate`)"), (.client, "Client (`sba chat`, `sba runs`)"),
-        ] {
+        for role in Setting.Role.allCases {
+            let title =
+                switch role {
+                case .serve: "Server (`sba serve`, and `sba migrate` for where the database is)"
+                case .migrate: "Migrating (`sba migrate`)"
+                case .client: "Client (`sba chat`, `sba runs`)"
+                }
             text += "\n## \(title)\n\n| name | what it does | default | secret |\n| --- | --- | --- | --- |\n"
             for setting in Setting.all where setting.role == role {
                 let shown = setting.defaultText.map { "`\($0)`" } ?? "–"

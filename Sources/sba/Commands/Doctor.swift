@@ -31,7 +31,7 @@ struct Doctor: AsyncParsableCommand {
         do {
             let configuration = try ServerConfiguration(&settings)
             findings.append(Finding(name: "configuration", isGood: true, detail: "complete"))
-            findings += Self.storage(configuration)
+            findings += await Self.database(configuration)
             findings.append(Self.port(configuration))
             findings.append(await Self.model(configuration))
             findings.append(Self.exposure(configuration))
@@ -49,8 +49,30 @@ struct Doctor: AsyncParsableCommand {
         if findings.contains(where: { $0.isGood == false }) { throw ExitCode.failure }
     }
 
-    private static func storage(_ configuration: ServerConfiguration) -> [Finding] {
-        let path = configuration.dataDirectory
+    private static func database(_ configuration: ServerConfiguration) async -> [Finding] {
+        switch configuration.database {
+        case .embedded(let folder): embedded(folder)
+        case .postgres(let choice): [await postgres(choice, as: .application), await postgres(choice, as: .system)]
+        }
+    }
+
+    private static func postgres(_ choice: DatabaseChoice.PostgresChoice, as role: PostgresSchema.Role) async -> Finding {
+        let configuration = role == .application ? choice.tenants : choice.system
+        let name = "database as \(role.rawValue)"
+        let engine = PostgresEngine(tenants: configuration, system: configuration)
+        let finding: Finding
+        do {
+            try await SchemaStatus(of: engine).checkCurrent()
+            let fault = try await engine.fault(of: role)
+            finding = Finding(name: name, isGood: fault == nil, detail: fault ?? PostgresSchema.place(of: configuration.url))
+        } catch {
+            finding = Finding(name: name, isGood: false, detail: (error as? Problem)?.detail ?? "\(error)")
+        }
+        await engine.close()
+        return finding
+    }
+
+    private static func embedded(_ path: String) -> [Finding] {
         var findings: [Finding] = []
         guard FileManager.default.fileExists(atPath: path) else {
             return [Finding(name: "data folder", isGood: true, detail: "'\(path)' will be made at the first start")]

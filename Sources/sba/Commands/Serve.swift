@@ -16,6 +16,8 @@ struct Serve: AsyncParsableCommand {
             local/extractive (which quotes your documents and is no language model), and makes a first account whose \
             password it prints once.
 
+            With DATABASE_URL and DATABASE_SYSTEM_URL it stores in PostgreSQL, once 'sba migrate' has made the tables.
+
             SIGTERM or Ctrl-C: running work is given SBA_DRAIN_SECONDS to finish; what does not, goes on at the next start.
 
             Example, with a real model:
@@ -78,9 +80,9 @@ struct Serve: AsyncParsableCommand {
         _ configuration: ServerConfiguration, _ registry: MetricsRegistry, _ http: HTTPClientTransport
     ) async throws {
         let logger = Logger(label: "sba")
-        let directory = try DataDirectory(configuration.dataDirectory)
+        let database = try await Database(configuration, logger: logger)
         let platform = try await Platform(
-            configuration: configuration, directory: directory, registry: registry, http: http, logger: logger)
+            configuration: configuration, database: database, registry: registry, http: http, logger: logger)
         let result = await Result {
             let first = FirstStart(platform: platform)
             let made = try await first.run()
@@ -93,8 +95,8 @@ struct Serve: AsyncParsableCommand {
             }
         }
         await platform.close()
-        // The lock on the folder is held until here, and the log says that everything was closed.
-        logger.notice("Stopped.", metadata: ["data": "\(directory.path)"])
+        // The embedded database's folder is locked until here, and the log says that everything was closed.
+        logger.notice("Stopped.", metadata: ["database": "\(database.place)"])
         try result.get()
     }
 
@@ -123,7 +125,7 @@ struct Serve: AsyncParsableCommand {
 }
 
 extension Result where Failure == any Error {
-    fileprivate init(_ work: () async throws -> Success) async {
+    init(_ work: () async throws -> Success) async {
         do { self = .success(try await work()) } catch { self = .failure(error) }
     }
 }

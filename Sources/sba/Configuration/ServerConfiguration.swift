@@ -15,7 +15,8 @@ struct ServerConfiguration: Sendable {
 
     var host: String
     var port: Int
-    var dataDirectory: String
+    var database: DatabaseChoice
+    var slowQuery: Duration
     var secretKey: String?
     var firstAccount: FirstAccount
     var registration: RegistrationPolicy
@@ -34,8 +35,13 @@ struct ServerConfiguration: Sendable {
     init(_ settings: inout SettingsReader) throws {
         host = settings.text(.httpHost)
         port = settings.int(.httpPort, in: 0...65535)
-        dataDirectory = settings.text(.dataDirectory)
+        database = DatabaseChoice(&settings)
+        slowQuery = .milliseconds(settings.int(.slowQuery, in: 1...3_600_000))
         secretKey = settings.string(.secretKey)
+        if case .postgres = database, secretKey == nil {
+            settings.fault(
+                .secretKey, "must be set with DATABASE_URL, the same for every process. Make one: openssl rand -hex 32")
+        }
         if let secretKey, secretKey.count < SecretSealer.minimumKeyCharacters {
             settings.fault(
                 .secretKey, "must have at least \(SecretSealer.minimumKeyCharacters) characters. Make one: openssl rand -hex 32")
@@ -55,9 +61,6 @@ struct ServerConfiguration: Sendable {
         drain = settings.seconds(.drain, in: 0...300)
         logLevel = settings.choice(.logLevel, Logger.Level.self) ?? .info
         logFormat = Self.logFormat(&settings)
-        if settings.string(.databaseURL) != nil {
-            settings.fault(.databaseURL, "is set, and this version stores in embedded SQLite only. Unset it.")
-        }
         for (setting, path) in [(Setting.toolsFile, toolsFile), (.sampleKnowledge, sampleKnowledge)] {
             if let path, !FileManager.default.isReadableFile(atPath: path) {
                 settings.fault(setting, "names '\(path)', which cannot be read.")

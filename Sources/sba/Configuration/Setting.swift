@@ -2,6 +2,7 @@
 struct Setting: Sendable {
     enum Role: String, CaseIterable, Sendable {
         case serve
+        case migrate
         case client
     }
 
@@ -30,7 +31,7 @@ extension Setting {
         "SBA_DATA_DIR", .serve, "Folder of the embedded database and its keys; made with mode 0700.", default: "data")
     static let secretKey = Setting(
         "SBA_SECRET_KEY", .serve,
-        "Master secret that seals what rests in the database, at least 32 characters. Made and kept in the data folder when absent.",
+        "Master secret that seals what rests in the database, at least 32 characters. Made and kept in the data folder when absent; needed with DATABASE_URL, the same for every process.",
         secret: true)
     static let adminEmail = Setting("SBA_ADMIN_EMAIL", .serve, "Address of the first account.", default: "admin@localhost.local")
     static let adminPassword = Setting(
@@ -70,7 +71,35 @@ extension Setting {
     static let logFormat = Setting(
         "SBA_LOG_FORMAT", .serve, "json, text, or auto: text on a terminal, else json.", default: "auto")
     static let databaseURL = Setting(
-        "DATABASE_URL", .serve, "Reserved for PostgreSQL, which this version does not have: starting with it set is an error.",
+        "DATABASE_URL", .serve,
+        "PostgreSQL in place of the embedded database: postgresql://sba_app:PASSWORD@HOST:PORT/NAME, with sslmode and so on as libpq reads them.",
+        secret: true)
+    static let databaseSystemURL = Setting(
+        "DATABASE_SYSTEM_URL", .serve,
+        "The same database as the role sba_system, for what has no tenant: signing in, claiming jobs. Needed with DATABASE_URL.",
+        secret: true)
+    static let databaseListenURL = Setting(
+        "DATABASE_LISTEN_URL", .serve,
+        "The same database past the pooler, as sba_system, so that processes wake each other. Without it, behind a pooler, they look every 500 ms.",
+        secret: true)
+    static let databasePooler = Setting(
+        "DATABASE_POOLER", .serve,
+        "transaction behind PgBouncer or Supavisor in transaction mode: then no prepared statements with names and no start-up options are used. Else none.",
+        default: "none")
+    static let databaseConnections = Setting(
+        "SBA_DATABASE_CONNECTIONS", .serve, "Connections of each of the two roles, 1 to 200.", default: "8")
+    static let databaseWait = Setting(
+        "SBA_DATABASE_WAIT_SECONDS", .serve,
+        "How long a request waits for a free connection, or for a server that went away, 1 to 60.", default: "5")
+    static let statementTimeout = Setting(
+        "SBA_STATEMENT_TIMEOUT_SECONDS", .serve, "How long PostgreSQL works on one statement, 1 to 3600.", default: "30")
+    static let slowQuery = Setting(
+        "SBA_SLOW_QUERY_MS", .serve,
+        "What takes the database longer than this, waiting included, is logged without its values, 1 to 3600000.",
+        default: "500")
+    static let databaseOwnerURL = Setting(
+        "DATABASE_OWNER_URL", .migrate,
+        "The database as its owner, past any pooler, for 'sba migrate' only: it makes the tables, and the two roles if it may.",
         secret: true)
 
     static let url = Setting("SBA_URL", .client, "Where the server is.", default: "http://127.0.0.1:8080")
@@ -83,6 +112,7 @@ extension Setting {
     static let all: [Setting] = [
         httpHost, httpPort, dataDirectory, secretKey, adminEmail, adminPassword, registration, model, openAIBaseURL,
         openAIKey, connectTimeout, firstByteTimeout, idleTimeout, totalTimeout, toolsFile, sampleKnowledge, workerSlots,
-        drain, logLevel, logFormat, databaseURL, url, email, password, token,
+        drain, logLevel, logFormat, databaseURL, databaseSystemURL, databaseListenURL, databasePooler, databaseConnections,
+        databaseWait, statementTimeout, slowQuery, databaseOwnerURL, url, email, password, token,
     ]
 }

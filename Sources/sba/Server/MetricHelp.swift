@@ -10,6 +10,7 @@ enum MetricHelp {
         "sba_run_duration_ms": "Time from a run's creation to its leaving a worker.",
         "sba_runs": "Unfinished runs, by status.",
         "sba_runs_total": "Runs that left a worker, by the status they had then.",
+        "sba_storage_duration_ms": "Time of one batch of a repository method, waiting included, by method.",
         "sba_storage_commits_total": "Commits that changed the database.",
         "sba_tool_call_duration_ms": "Time of one dispatch of a tool.",
         "sba_tool_calls_total": "Dispatches of tools, by outcome.",

@@ -18,12 +18,17 @@ import Web
 struct Platform {
     let configuration: ServerConfiguration
     let logger: Logger
-    let engine: SQLiteEngine
+    let engine: any SQLEngine
     let accounts: AccountService
     let knowledge: KnowledgeRepository
     let jobs: JobRepository
     let runs: RunRepository
-    let signal = Signal()
+    /// Wakes this process's worker.
+    private let signal = Signal()
+    /// Notified when a job became available.
+    private let enqueued: Signal
+    private let isHeldAlone: Bool
+    private let wakeUp: JobWakeUp?
     private let hasher: PasswordHasher
     private let models: ModelCatalog
     private let tools: ToolCatalog
@@ -31,23 +36,22 @@ struct Platform {
     private let bus = InProcessEventBus()
     private let ambient = Ambient.system
 
-    /// Opens the database, brings it up to date, and builds every part on it.
+    /// Builds every part on the database.
     ///
     /// - Parameter http: whoever makes it shuts it down after `close`.
     init(
-        configuration: ServerConfiguration, directory: borrowing DataDirectory, registry: MetricsRegistry,
+        configuration: ServerConfiguration, database: borrowing Database, registry: MetricsRegistry,
         http: HTTPClientTransport, logger: Logger
     ) async throws {
         self.configuration = configuration
         self.logger = logger
         self.registry = registry
-        engine = try SQLiteEngine(path: directory.database)
-        // The embedded database belongs to this binary: it is brought up to date without asking.
-        for migration in try await Migrator(engine: engine).migrate() {
-            logger.notice("Migrated the database.", metadata: ["migration": "\(migration.number) \(migration.name)"])
-        }
-        let accountStore = AccountRepository(engine: engine, holdsDatabaseAlone: true)
-        let sealer = SecretSealer(secret: try directory.secret(configured: configuration.secretKey))
+        engine = database.engine
+        isHeldAlone = database.isHeldAlone
+        wakeUp = database.postgres.map { JobWakeUp(engine: $0, listen: database.listen, ambient: .system, logger: logger) }
+        enqueued = Signal(passingOnTo: signal)
+        let accountStore = AccountRepository(engine: engine, holdsDatabaseAlone: isHeldAlone)
+        let sealer = SecretSealer(secret: database.secret)
         let keys = try await SigningKeys.load(from: accountStore, sealer: sealer, ambient: ambient)
         hasher = PasswordHasher()
         accounts = AccountService(
@@ -85,16 +89,20 @@ struct Platform {
 
     /// Serves until a signal or a failure; `onReady` is told the port.
     func run(onReady: @escaping @Sendable (Int) async -> Void) async throws {
-        // This process alone holds the database: whoever held a job is gone.
-        let rescued = try await jobs.rescue(all: true)
+        // Where this process alone holds the database, whoever held a job is gone.
+        let rescued = try await jobs.rescue(all: isHeldAlone)
         if rescued > 0 { logger.notice("Going on with interrupted jobs.", metadata: ["count": "\(rescued)"]) }
         let gateway = LiveGateway(store: runs, bus: bus)
         let web = WebServer(services: services(gateway), version: Version.text)
         let application = web.application(
             host: configuration.host, port: configuration.port, logger: logger, onRunning: onReady)
         // Shutdown goes from the end: streams end, then requests, then work.
+        var services: [ServiceGroupConfiguration.ServiceConfiguration] = [
+            .init(service: worker()), .init(service: application), .init(service: gateway),
+        ]
+        if let wakeUp { services.append(.init(service: wakeUp.service(enqueued: enqueued, worker: signal))) }
         var group = ServiceGroupConfiguration(
-            services: [.init(service: worker()), .init(service: application), .init(service: gateway)],
+            services: services,
             gracefulShutdownSignals: [.sigterm, .sigint], logger: logger)
         group.maximumGracefulShutdownDuration = configuration.drain + Self.shutdownMargin
         try await ServiceGroup(configuration: group).run()
@@ -106,8 +114,8 @@ struct Platform {
     private func services(_ gateway: LiveGateway) -> WebServer.Services {
         WebServer.Services(
             accounts: accounts,
-            runs: RunService(store: runs, models: models, tools: tools, bus: bus, jobs: signal),
-            knowledge: knowledge, gateway: gateway, jobs: signal, health: { await health() },
+            runs: RunService(store: runs, models: models, tools: tools, bus: bus, jobs: enqueued),
+            knowledge: knowledge, gateway: gateway, jobs: enqueued, health: { await health() },
             metrics: { await metrics() })
     }
 
@@ -125,7 +133,7 @@ struct Platform {
 
     private func health() async -> HealthReport {
         do {
-            _ = try await engine.appliedMigrations()
+            _ = try await engine.read(Batch(.system, [SQLStatement("SELECT 1")]))
             return HealthReport(checks: [.init(name: "storage", isHealthy: true)])
         } catch {
             return HealthReport(checks: [.init(name: "storage", isHealthy: false, detail: "The database does not answer.")])

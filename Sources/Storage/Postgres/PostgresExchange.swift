@@ -1,0 +1,116 @@
+import CLibPQ
+import Domain
+import Glibc
+
+/// One round trip in pipeline mode: commands, a Sync, and their answers. libpq is used without blocking, so that long
+/// batches and long answers do not wait for each other.
+struct PostgresExchange {
+    private enum Step {
+        case prepare(PostgresStatement, name: String)
+        case command(place: Int?)
+    }
+
+    private let connection: OpaquePointer
+    /// How long the server may say nothing, in milliseconds.
+    private let patience: Int32
+    private var steps: [Step] = []
+    /// The names of what is being prepared.
+    private(set) var names: [PostgresStatement: String] = [:]
+    /// Those that the server has prepared; they stay so whatever comes of the batch.
+    private(set) var prepared: [PostgresStatement: String] = [:]
+
+    init(connection: OpaquePointer, patience: Duration) {
+        self.connection = connection
+        self.patience = Int32((patience + PostgresConfiguration.networkGrace).milliseconds)
+        steps.reserveCapacity(8)
+    }
+
+    mutating func prepare(_ statement: PostgresStatement, name: String) throws(PostgresError) {
+        let types = statement.types.map(\.rawValue)
+        guard PQsendPrepare(connection, name, statement.sql, Int32(types.count), types) == 1 else { throw unsent() }
+        names[statement] = name
+        steps.append(.prepare(statement, name: name))
+    }
+
+    /// - Parameter name: what it was prepared as; `nil` sends its text along.
+    mutating func send(_ command: PostgresCommand, name: String?) throws(PostgresError) {
+        let types = command.statement.types.map(\.rawValue)
+        let isSent = PostgresParameters(command.arguments).withPointers { count, values, lengths, formats in
+            if let name { return PQsendQueryPrepared(connection, name, count, values, lengths, formats, 1) }
+            return PQsendQueryParams(connection, command.statement.sql, count, types, values, lengths, formats, 1)
+        }
+        guard isSent == 1 else { throw unsent() }
+        steps.append(.command(place: command.place))
+    }
+
+    private func unsent() -> PostgresError { .notConnected(PostgresConnection.message(connection)) }
+
+    /// Ends the transaction, and answers what each command answered.
+    ///
+    /// - Throws: `lost` when the connection broke: the transaction may have been committed.
+    mutating func finish() throws(PostgresError) -> [ResultSet] {
+        guard PQpipelineSync(connection) == 1 else { throw unsent() }
+        var answers: [ResultSet] = []
+        var failure: PostgresError.ServerError?
+        var step = 0
+        while true {
+            do throws(PostgresError) {
+                try receive()
+            } catch {
+                // After a refusal nothing can have been committed.
+                throw failure.map(PostgresError.server) ?? error
+            }
+            while PQisBusy(connection) == 0 {
+                guard let result = PQgetResult(connection) else {
+                    step += 1
+                    continue
+                }
+                defer { PQclear(result) }
+                switch PQresultStatus(result) {
+                case PGRES_PIPELINE_SYNC:
+                    if let failure { throw .server(failure) }
+                    return answers
+                case PGRES_PIPELINE_ABORTED: break
+                case PGRES_COMMAND_OK, PGRES_TUPLES_OK: take(result, step, &answers)
+                default:
+                    let refusal = try self.failure(result, step)
+                    failure = failure ?? refusal
+                }
+            }
+        }
+    }
+
+    private mutating func take(_ result: OpaquePointer, _ step: Int, _ answers: inout [ResultSet]) {
+        switch steps[step] {
+        case .prepare(let statement, let name): prepared[statement] = name
+        case .command:
+            let rows = PostgresRows.read(result)
+            let changes = PQresultStatus(result) == PGRES_TUPLES_OK ? rows.count : Int(String(cString: PQcmdTuples(result)))
+            answers.append(ResultSet(rows: rows, changes: changes ?? 0))
+        }
+    }
+
+    private func failure(_ result: OpaquePointer, _ step: Int) throws(PostgresError) -> PostgresError.ServerError {
+        func field(_ code: Character) -> String? {
+            PQresultErrorField(result, Int32(code.asciiValue ?? 0)).map { String(cString: $0) }
+        }
+        // Without a state it is libpq that speaks: the connection is gone.
+        guard let state = field("C") else { throw .lost(PostgresConnection.message(connection)) }
+        var place: Int?
+        if case .command(let statement) = steps[step] { place = statement }
+        return .init(sqlState: state, message: field("M") ?? "", constraint: field("n"), statement: place)
+    }
+
+    /// Sends what is still to be sent and waits until something has come.
+    private func receive() throws(PostgresError) {
+        let unsent = PQflush(connection)
+        guard unsent >= 0 else { throw .lost(PostgresConnection.message(connection)) }
+        guard PQisBusy(connection) == 1 || unsent == 1 else { return }
+        var descriptor = pollfd(
+            fd: PQsocket(connection), events: Int16(POLLIN) | (unsent == 1 ? Int16(POLLOUT) : 0), revents: 0)
+        let count = poll(&descriptor, 1, patience)
+        if count < 0, errno == EINTR { return }
+        guard count > 0 else { throw .lost("the server says nothing") }
+        guard PQconsumeInput(connection) == 1 else { throw .lost(PostgresConnection.message(connection)) }
+    }
+}

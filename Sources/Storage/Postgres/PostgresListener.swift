@@ -1,0 +1,79 @@
+import CLibPQ
+import Domain
+import Foundation
+import Glibc
+import Synchronization
+
+/// Hears what is said on one channel of PostgreSQL's LISTEN and NOTIFY, over a connection and a thread of its own.
+///
+/// Signals are lost while the connection is; after it is back, `onSignal` is called once for whatever was missed.
+public final class PostgresListener: Sendable {
+    /// Between two tries to connect.
+    private static let retry: Duration = .seconds(1)
+
+    private let configuration: PostgresConfiguration
+    private let channel: String
+    private let onSignal: @Sendable (_ payload: String?) -> Void
+    /// A pipe whose writing end is closed so that the thread stops waiting at its reading end.
+    private let wake: (reading: Int32, writing: Int32)
+    private let isClosing = Mutex(false)
+    private let ended = DispatchSemaphore(value: 0)
+
+    /// - Parameters:
+    ///   - configuration: how to connect, past any pooler in transaction mode.
+    ///   - channel: an identifier that needs no quotes.
+    ///   - onSignal: called on the listener's thread with what was said, or `nil` when something may have been missed.
+    public init(
+        _ configuration: PostgresConfiguration, channel: String, onSignal: @escaping @Sendable (_ payload: String?) -> Void
+    ) {
+        self.configuration = configuration
+        self.channel = channel
+        self.onSignal = onSignal
+        var ends: [Int32] = [-1, -1]
+        pipe(&ends)
+        wake = (ends[0], ends[1])
+        Thread.detachNewThread { [self] in
+            Thread.current.name = "postgres-listen"
+            while !isClosing.withLock({ $0 }) { listen() }
+            ended.signal()
+        }
+    }
+
+    /// Ends the connection and waits for its thread.
+    public func close() {
+        isClosing.withLock { $0 = true }
+        Glibc.close(wake.writing)
+        ended.wait()
+        Glibc.close(wake.reading)
+    }
+
+    /// Listens until the connection breaks or the listener closes.
+    private func listen() {
+        guard let connection = try? PostgresConnection.open(configuration) else { return pause() }
+        defer { PQfinish(connection) }
+        let result = PQexec(connection, "LISTEN \(channel)")
+        defer { PQclear(result) }
+        guard PQresultStatus(result) == PGRES_COMMAND_OK else { return pause() }
+        onSignal(nil)
+        while wait(for: PQsocket(connection)), PQconsumeInput(connection) == 1 {
+            while let notification = PQnotifies(connection) {
+                onSignal(String(cString: notification.pointee.extra))
+                PQfreemem(notification)
+            }
+        }
+    }
+
+    /// Waits until something comes; answers false when the listener closes.
+    private func wait(for socket: Int32, atMost milliseconds: Int32 = -1) -> Bool {
+        var descriptors = [
+            pollfd(fd: wake.reading, events: Int16(POLLIN), revents: 0), pollfd(fd: socket, events: Int16(POLLIN), revents: 0),
+        ]
+        poll(&descriptors, nfds_t(descriptors.count), milliseconds)
+        return !isClosing.withLock { $0 }
+    }
+
+    private func pause() {
+        // A descriptor below zero is passed over.
+        _ = wait(for: -1, atMost: Int32(Self.retry.milliseconds))
+    }
+}

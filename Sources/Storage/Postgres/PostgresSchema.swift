@@ -1,0 +1,170 @@
+import CLibPQ
+import Domain
+import Foundation
+import Glibc
+
+/// Changes a PostgreSQL database's schema, as its owner, over one connection on a thread of its own. A migration holds a
+/// lock, so that of several that migrate at the same time all but one wait.
+public final class PostgresSchema: SchemaTarget {
+    /// The roles that the server connects as. Each may do what its policies and grants say, and no more.
+    public enum Role: String, CaseIterable, Sendable {
+        /// Sees and changes the rows of one tenant at a time.
+        case application = "sba_app"
+        /// Sees and changes listed columns of every tenant's rows.
+        case system = "sba_system"
+    }
+
+    /// Serialises migrations of one database.
+    private static let lock = 7_317_000
+
+    static let migrations = [
+        Migration(
+            number: 1, name: "initial",
+            sql: String(decoding: PackageResources._001_initial_postgres_sql, as: UTF8.self))
+    ]
+
+    public var migrations: [Migration] { Self.migrations }
+    private let owner: ThreadPool<OwnerConnection>
+
+    /// - Parameter url: how the owner connects, past any pooler. A role that may create roles, or one for whom
+    ///   `rolesScript` was run by somebody who may.
+    public init(url: String) {
+        var configuration = PostgresConfiguration(url: url)
+        // Building an index may take its time.
+        configuration.statementTimeout = .seconds(24 * 60 * 60)
+        let unbounded = configuration
+        owner = ThreadPool(name: "postgres-owner", threads: 1, maximumWaiting: .max) {
+            try OwnerConnection(unbounded)
+        }
+    }
+
+    /// What makes the roles, to be run by somebody who may, when the owner may not.
+    public static var rolesScript: String { String(decoding: PackageResources.roles_postgres_sql, as: UTF8.self) }
+
+    /// Makes the roles that are missing, lets them connect, and sets the passwords that are given. An owner who may not make
+    /// roles goes on with those that somebody else has made.
+    ///
+    /// - Throws: `Problem` with the script for somebody who may; `StorageError.unavailable`.
+    public func prepareRoles(passwords: [Role: String]) async throws {
+        try await owner.run { owner in
+            do {
+                try owner.script(Self.rolesScript)
+            } catch {
+                let names = Role.allCases.map { "'\($0.rawValue)'" }.joined(separator: ", ")
+                let count = try owner.query("SELECT rolname FROM pg_roles WHERE rolname IN (\(names))").count
+                guard count < Role.allCases.count else { return }
+                throw Problem(
+                    .storageUnavailable,
+                    "The owner may not make the roles (\(error)). Have somebody run this who may, and migrate again:\n\(Self.rolesScript)"
+                )
+            }
+            for role in Role.allCases {
+                guard let password = passwords[role] else { continue }
+                try owner.script("ALTER ROLE \(role.rawValue) PASSWORD \(owner.literal(password))")
+            }
+        }
+    }
+
+    /// The password in a connection URL, as libpq reads it.
+    public static func password(in url: String) -> String? { option("password", of: url) }
+
+    /// Host, port and name of the database in a connection URL, without secrets.
+    public static func place(of url: String) -> String {
+        let parts = ["host", "port", "dbname"].map { option($0, of: url) ?? "" }
+        return "postgresql://\(parts[0])\(parts[1].isEmpty ? "" : ":" + parts[1])/\(parts[2])"
+    }
+
+    private static func option(_ name: String, of url: String) -> String? {
+        guard let options = PQconninfoParse(url, nil) else { return nil }
+        defer { PQconninfoFree(options) }
+        var option = options
+        while let keyword = option.pointee.keyword {
+            if strcmp(keyword, name) == 0 { return option.pointee.val.map { String(cString: $0) } }
+            option += 1
+        }
+        return nil
+    }
+
+    public func appliedMigrations() async throws -> [Int] { try await owner.run { try Self.applied($0) } }
+
+    private static func applied(_ owner: OwnerConnection) throws -> [Int] {
+        guard try owner.query("SELECT to_regclass('sba.schema_migrations')") != [""] else { return [] }
+        return try owner.query("SELECT number FROM sba.schema_migrations ORDER BY number").compactMap { Int($0) }
+    }
+
+    public func apply(_ migration: Migration) async throws {
+        try await owner.run { owner in
+            try owner.script("BEGIN; SELECT pg_advisory_xact_lock(\(Self.lock))")
+            // Whoever held the lock before may have applied it.
+            guard try !Self.applied(owner).contains(migration.number) else { return try owner.script("ROLLBACK") }
+            try owner.script(
+                """
+                CREATE SCHEMA IF NOT EXISTS sba;
+                CREATE TABLE IF NOT EXISTS sba.schema_migrations (
+                    number integer PRIMARY KEY, name text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now()
+                );
+                \(migration.sql)
+                INSERT INTO sba.schema_migrations (number, name)
+                VALUES (\(migration.number), \(owner.literal(migration.name)));
+                COMMIT;
+                """)
+        }
+    }
+
+    /// Runs statements as the owner, up to the first that fails: what only the owner may, once in a while.
+    public func run(_ script: String) async throws { try await owner.run { try $0.script(script) } }
+
+    /// Asks as the owner; answers the first column of each row, NULL as an empty text.
+    public func ask(_ query: String) async throws -> [String] { try await owner.run { try $0.query(query) } }
+
+    public func close() async {
+        await withCheckedContinuation { (continuation: CheckedContinuation<Void, Never>) in
+            Thread.detachNewThread { [self] in
+                owner.close()
+                continuation.resume()
+            }
+        }
+    }
+}
+
+/// The owner's connection, for scripts in the simple protocol.
+private final class OwnerConnection {
+    private let connection: OpaquePointer
+
+    init(_ configuration: PostgresConfiguration) throws {
+        do {
+            connection = try PostgresConnection.open(configuration)
+        } catch PostgresError.notConnected(let reason) {
+            throw StorageError.unavailable(reason)
+        }
+    }
+
+    deinit { PQfinish(connection) }
+
+    /// The first column of each row, NULL as an empty text.
+    func query(_ sql: String) throws -> [String] {
+        let result = PQexec(connection, sql)
+        defer { PQclear(result) }
+        guard PQresultStatus(result) == PGRES_TUPLES_OK else { throw failure() }
+        return (0..<PQntuples(result)).map { String(cString: PQgetvalue(result, $0, 0)) }
+    }
+
+    /// Runs statements up to the first that fails, which undoes them all when they begin a transaction.
+    func script(_ sql: String) throws {
+        let result = PQexec(connection, sql)
+        defer { PQclear(result) }
+        guard PQresultStatus(result) == PGRES_COMMAND_OK || PQresultStatus(result) == PGRES_TUPLES_OK else {
+            let failure = failure()
+            PQclear(PQexec(connection, "ROLLBACK"))
+            throw failure
+        }
+    }
+
+    func literal(_ text: String) -> String {
+        guard let quoted = PQescapeLiteral(connection, text, text.utf8.count) else { return "''" }
+        defer { PQfreemem(quoted) }
+        return String(cString: quoted)
+    }
+
+    private func failure() -> StorageError { .unavailable(PostgresConnection.message(connection)) }
+}
