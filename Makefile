@@ -6,7 +6,7 @@ TEST_FLAGS := $(SWIFT_FLAGS) --enable-code-coverage
 RELEASE_FLAGS := $(SWIFT_FLAGS) -c release --static-swift-stdlib
 
 .DEFAULT_GOAL := help
-.PHONY: help install run build test check format lint hooks docs model services services-stop crash-test bench clean
+.PHONY: help install run build test check format lint hooks docs model services services-stop crash-test chaos bench clean
 
 help: ## Print this.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -63,6 +63,12 @@ crash-test: ## Kill the server 100 times during runs and count what was lost.
 	@scripts/install.sh test
 	swift build --build-tests $(TEST_FLAGS)
 	SBA_TEST_KILLS=100 scripts/services.sh run swift test --skip-build --disable-xctest $(TEST_FLAGS) --filter CrashTests
+
+chaos: ## Break what the server stands on, 10 rounds of each fault, and count what was lost.
+	@scripts/install.sh test
+	swift build --build-tests $(TEST_FLAGS)
+	SBA_TEST_ROUNDS=10 scripts/services.sh run \
+		swift test --skip-build --disable-xctest $(TEST_FLAGS) --no-parallel --filter ChaosTests
 
 bench: build ## Measure against the peers; prints the figures of docs/benchmarks.md.
 	@scripts/install.sh bench

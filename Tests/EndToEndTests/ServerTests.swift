@@ -6,15 +6,15 @@ import Testing
 
 /// Runs a scripted model, a tool server and the real binary on them and on a database of its own.
 func withServer(
-    on engine: TestEngine = .sqliteFile, environment: [String: String] = [:],
+    on engine: TestEngine = .sqliteFile, environment: [String: String] = [:], folder: TemporaryFolder = TemporaryFolder(),
+    toolDuration: Duration = .milliseconds(20),
     _ work: @escaping @Sendable (SBAProcess, TestClient, JournalToolServer) async throws -> Void
 ) async throws {
-    let tools = JournalToolServer(duration: .milliseconds(20))
+    let tools = JournalToolServer(duration: toolDuration)
     let router = Router()
     ScriptedModelServer().addRoutes(to: router)
     tools.addRoutes(to: router)
     try await withHTTPServer(router) { url in
-        let folder = TemporaryFolder()
         let toolsFile = folder.path + "/tools.json"
         try JournalToolServer.declaration(url: url).write(toFile: toolsFile, atomically: true, encoding: .utf8)
         let defaults = [

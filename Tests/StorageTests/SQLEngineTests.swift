@@ -41,8 +41,8 @@ struct SQLEngineTests {
             try await withThrowingTaskGroup(of: Void.self) { group in
                 for number in 0..<200 {
                     group.addTask {
-                        try await database.accounts.add(
-                            SealedSigningKey(id: "\(number)", sealed: "x", createdAt: database.ambient.now()))
+                        let insert = "INSERT INTO signing_keys (id, sealed, created_at) VALUES (?1, 'x', 1)"
+                        _ = try await database.engine.write(Batch(.system, [SQLStatement(insert, [.text("\(number)")])]))
                     }
                 }
                 try await group.waitForAll()
@@ -92,6 +92,21 @@ struct SQLEngineTests {
                 return await group.reduce(into: 0) { $0 += $1 ? 1 : 0 }
             }
             #expect(made == 1)
+        }
+    }
+
+    @Test("of processes that start together one brings the signing key", arguments: TestEngine.allCases)
+    func firstKey(engine: TestEngine) async throws {
+        try await TestDatabase.with(engine) { database in
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                for number in 0..<5 {
+                    let key = SealedSigningKey(id: "\(number)", sealed: "x", createdAt: database.ambient.now())
+                    group.addTask { try await database.accounts.addFirst(key) }
+                }
+                try await group.waitForAll()
+            }
+            let keys = try await database.accounts.signingKeys()
+            #expect(keys.count == 1)
         }
     }
 

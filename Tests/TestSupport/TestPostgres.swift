@@ -18,6 +18,12 @@ public enum TestPostgres {
         public let direct: String
         public let pooler: PostgresConfiguration.Pooler
 
+        /// Past the pooler, as the server's superuser.
+        public func superuser() throws -> String {
+            let name = URLComponents(string: owner)?.path.dropFirst() ?? ""
+            return TestPostgres.url(owner, database: String(name), user: "postgres", password: "postgres")
+        }
+
         /// - Parameter adjust: changes what both roles connect with.
         public func engine(_ adjust: (inout PostgresConfiguration) -> Void = { _ in }) -> PostgresEngine {
             var tenants = PostgresConfiguration(url: application, pooler: pooler)
@@ -44,8 +50,7 @@ public enum TestPostgres {
             system: url(front, database: name, user: "sba_system", password: "system"),
             direct: url(server, database: name, user: "sba_app", password: "app"),
             pooler: engine == .pgBouncer ? .transaction : .none)
-        let result: Result<Void, any Error>
-        do { result = .success(try await work(urls)) } catch { result = .failure(error) }
+        let result = await Result { try await work(urls) }
         // A pooler keeps connections open, which only a superuser may end.
         try await connected(to: server) { try await $0.run("DROP DATABASE \(name) WITH (FORCE)") }
         try result.get()
@@ -59,8 +64,7 @@ public enum TestPostgres {
     /// Lends a connection for scripts and questions.
     public static func connected(to url: String, _ work: (PostgresSchema) async throws -> Void) async throws {
         let connection = PostgresSchema(url: url)
-        let result: Result<Void, any Error>
-        do { result = .success(try await work(connection)) } catch { result = .failure(error) }
+        let result = await Result { try await work(connection) }
         await connection.close()
         try result.get()
     }
@@ -68,6 +72,23 @@ public enum TestPostgres {
     public static func variable(_ name: String) throws -> String {
         guard let value = ProcessInfo.processInfo.environment[name], !value.isEmpty else { throw NotRunning(name: name) }
         return value
+    }
+
+    /// The server's own database, as its superuser, past any pooler.
+    public static func superuser(on engine: TestEngine) throws -> String {
+        try variable(engine == .postgres15 ? "SBA_TEST_POSTGRES_15" : "SBA_TEST_POSTGRES_18")
+    }
+
+    public static func port(of url: String) throws -> UInt16 {
+        guard let port = URLComponents(string: url)?.port.flatMap(UInt16.init(exactly:)) else { throw NotRunning(name: url) }
+        return port
+    }
+
+    /// The URL with another port.
+    public static func url(_ url: String, port: UInt16) -> String {
+        guard var parts = URLComponents(string: url) else { return url }
+        parts.port = Int(port)
+        return parts.string ?? url
     }
 
     /// The URL with another database and user.
@@ -129,5 +150,12 @@ extension TestEngine {
                 "SBA_SECRET_KEY": "a secret that all processes of a test share",
             ])
         }
+    }
+}
+
+extension Result where Failure == any Error {
+    /// What the work came to, so that something can be closed before it is told.
+    public init(_ work: () async throws -> Success) async {
+        do { self = .success(try await work()) } catch { self = .failure(error) }
     }
 }

@@ -84,8 +84,8 @@ public protocol AccountStore: Sendable {
     /// The sealed signing keys, newest first.
     func signingKeys() async throws -> [SealedSigningKey]
 
-    /// Stores a signing key unless one with this id exists.
-    func add(_ key: SealedSigningKey) async throws
+    /// Stores a signing key unless there is one: of processes that start together, one brings it.
+    func addFirst(_ key: SealedSigningKey) async throws
 }
 
 /// A private key as it rests in the database.

@@ -51,7 +51,12 @@ public struct AccountService: Sendable {
     /// Makes the very first account, whatever the policy; answers `nil` when one exists.
     public func createFirst(email: String, password: String, tenantName: String) async throws -> SignIn? {
         guard try await store.isEmpty() else { return nil }
-        return try await create(email: email, password: password, tenantName: tenantName, onlyFirst: true)
+        do {
+            return try await create(email: email, password: password, tenantName: tenantName, onlyFirst: true)
+        } catch let problem as Problem where problem.code == .registrationClosed {
+            // Another process that started at the same time has made it.
+            return nil
+        }
     }
 
     private static let closed = Problem(
@@ -135,7 +140,7 @@ public enum SigningKeys {
         if try await store.signingKeys().isEmpty {
             let id = "\(Identifier<Void>(ambient.makeID()))"
             let sealed = try sealer.seal(TokenService.makeKey(), row: row(id))
-            try await store.add(SealedSigningKey(id: id, sealed: sealed, createdAt: ambient.now()))
+            try await store.addFirst(SealedSigningKey(id: id, sealed: sealed, createdAt: ambient.now()))
         }
         return try await store.signingKeys().map { key in
             (key.id, try sealer.open(key.sealed, row: row(key.id)))

@@ -66,7 +66,7 @@ public struct RunExecutor: JobHandler {
         else { return .completed }
         let open = try await store.openItems(snapshot)
         let recorder = RunRecorder(
-            snapshot: snapshot, open: open, lease: lease, store: store, bus: bus, textDelay: configuration.textDelay,
+            snapshot: snapshot, open: open, context: context, store: store, bus: bus, textDelay: configuration.textDelay,
             ambient: ambient)
         var logger = logger
         logger[metadataKey: "run_id"] = "\(snapshot.run.id)"

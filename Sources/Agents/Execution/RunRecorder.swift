@@ -11,6 +11,8 @@ enum RunInterruption: Error {
 actor RunRecorder {
     /// Text waits only until there is this much of it.
     static let maximumPendingBytes = 1024
+    /// Between two tries of a commit that the storage could not take.
+    static let retryPause: Duration = .milliseconds(200)
     /// How long a silent run may take to notice a cancellation.
     static let cancelPoll: Duration = .milliseconds(500)
 
@@ -19,6 +21,7 @@ actor RunRecorder {
     private let bus: any EventBus
     private let ambient: Ambient
     private let lease: JobLease
+    private let remainingLease: @Sendable () -> Duration
     /// How often a call is looked after: twice in the time that text may wait, which holds it.
     private let tick: Duration
     /// Text this old is stored at the next look.
@@ -39,14 +42,15 @@ actor RunRecorder {
     private var queued: [CheckedContinuation<Void, Never>] = []
 
     init(
-        snapshot: RunSnapshot, open: OpenItems, lease: JobLease, store: any RunStore, bus: any EventBus, textDelay: Duration,
-        ambient: Ambient
+        snapshot: RunSnapshot, open: OpenItems, context: JobContext, store: any RunStore, bus: any EventBus,
+        textDelay: Duration, ambient: Ambient
     ) {
         run = snapshot.run
         self.store = store
         self.bus = bus
         self.ambient = ambient
-        self.lease = lease
+        lease = context.lease
+        remainingLease = context.remainingLease
         flushAge = textDelay / 2
         tick = min(textDelay / 2, Self.cancelPoll)
         self.open = open
@@ -117,7 +121,7 @@ actor RunRecorder {
             tenant: run.tenant, run: run.id, authority: authority, events: all, effects: effects, time: lastTime)
         let receipt: RunReceipt
         do {
-            receipt = try await store.commit(commit)
+            receipt = try await store(commit)
         } catch {
             failure = error
             throw error
@@ -127,6 +131,18 @@ actor RunRecorder {
         for event in all { open.apply(event) }
         if !all.isEmpty { bus.publish(commit.signal(receipt)) }
         return receipt
+    }
+
+    /// Commits, and tries again while the storage is out of order and the lease is ours: what a tool answered is known only
+    /// here.
+    private func store(_ commit: RunCommit) async throws -> RunReceipt {
+        while true {
+            do {
+                return try await store.commit(commit)
+            } catch let error as StorageError where error.isPassing && remainingLease() > Self.retryPause * 4 {
+                do { try await Task.sleep(for: Self.retryPause) } catch { throw error }
+            }
+        }
     }
 
     private func enter() async {

@@ -10,4 +10,12 @@ public enum StorageError: Error, Hashable, Sendable {
     case unavailable(String)
     /// The connection was lost while committing: the batch may have been stored. Repeat it under the same ids.
     case outcomeUnknown
+
+    /// Nothing was stored, and the same may be stored when it is tried again later.
+    public var isPassing: Bool {
+        switch self {
+        case .overloaded, .unavailable: true
+        case .uniqueViolation, .foreignKeyViolation, .outcomeUnknown: false
+        }
+    }
 }

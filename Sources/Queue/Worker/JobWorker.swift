@@ -8,9 +8,9 @@ public struct JobWorkerConfiguration: Sendable {
     /// Jobs at work at one time in this process. Jobs wait on models and tools, not on cores.
     public var slots = 64
     /// How long a claimed job stays ours without a renewal. A frozen process loses its jobs after this.
-    public var lease: Duration = .seconds(8)
+    public var lease: Duration = .seconds(6)
     /// How often leases are renewed: three chances before one runs out.
-    public var renewal: Duration = .milliseconds(2500)
+    public var renewal: Duration = .seconds(2)
     /// How often the queue is looked at without a signal, which also finds retries that are due.
     public var poll: Duration = .milliseconds(500)
     /// How long a shutdown lets jobs finish before they are handed back.

@@ -16,6 +16,7 @@ final class PostgresConnection {
     private var nextName = 0
     /// When the last try to connect failed, and how many have in a row.
     private var failedTries = 0
+    private var failure = ""
     private var nextTry = ContinuousClock.now
 
     init(configuration: PostgresConfiguration, ambient: Ambient) {
@@ -30,7 +31,7 @@ final class PostgresConnection {
     private func connected() throws(PostgresError) -> OpaquePointer {
         if let connection, PQstatus(connection) == CONNECTION_OK, isQuiet(connection) { return connection }
         disconnect()
-        guard .now >= nextTry else { throw PostgresError.notConnected("the last try failed a moment ago") }
+        guard .now >= nextTry else { throw PostgresError.notConnected(failure) }
         do throws(PostgresError) {
             let opened = try Self.open(configuration)
             guard PQenterPipelineMode(opened) == 1, PQsetnonblocking(opened, 1) == 0 else {
@@ -43,6 +44,7 @@ final class PostgresConnection {
             return opened
         } catch {
             failedTries += 1
+            if case .notConnected(let reason) = error { failure = reason }
             // 50 ms, 100, … to 1.6 s: not all at once when the server comes back.
             let delay = Duration.milliseconds(50 << min(failedTries - 1, 5))
             nextTry = .now + delay * (0.5 + ambient.random() / 2)
@@ -104,11 +106,11 @@ final class PostgresConnection {
 
     /// Runs the batch in one transaction.
     ///
-    /// - Parameter onCall: told the call's number for `canceller`, before anything is sent.
-    func run(_ batch: Batch, readOnly: Bool, onCall: (Int) -> Void) throws(PostgresError) -> [ResultSet] {
+    /// - Parameter onCall: told the call's number for `canceller` before anything is sent; answers whether it is still wanted.
+    func run(_ batch: Batch, readOnly: Bool, onCall: (Int) -> Bool) throws(PostgresError) -> [ResultSet] {
         let connection = try connected()
-        onCall(canceller.begin())
         defer { canceller.end() }
+        guard onCall(canceller.begin()) else { throw .cancelled }
         let plan = PostgresPlan(batch, readOnly: readOnly, configuration: configuration)
         do throws(PostgresError) {
             return plan.results(try exchange(plan.commands, on: connection))

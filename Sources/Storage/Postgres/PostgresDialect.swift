@@ -2,8 +2,8 @@ import Domain
 
 /// What PostgreSQL says in its own way.
 struct PostgresDialect: SQLDialect {
-    /// Held until the transaction ends: between "nobody has registered" and the first account nobody else may look.
-    let lockFirstAccount: SQLStatement? = SQLStatement("SELECT pg_advisory_xact_lock(7317001)")
+    /// Held until the transaction ends: between "there is none" and the first one nobody else may look.
+    let lockFirst: SQLStatement? = SQLStatement("SELECT pg_advisory_xact_lock(7317001)")
 
     func claimJobs(kindCount: Int) -> String {
         let kinds = (0..<kindCount).map { "?\($0 + 4)" }.joined(separator: ", ")

@@ -9,11 +9,8 @@ public final class PostgresEngine: SQLEngine {
 
     private let tenants: PostgresPool
     private let system: PostgresPool
-    private let outage: Duration
     private let ambient: Ambient
     private let commits = Mutex(0)
-    /// Since when the server cannot be reached; `nil` while it can.
-    private let downSince = Mutex<ContinuousClock.Instant?>(nil)
 
     /// Opens nothing yet: connections are made as they are needed.
     ///
@@ -21,10 +18,9 @@ public final class PostgresEngine: SQLEngine {
     ///   - tenants: how the role `sba_app` connects, which sees the rows of one tenant at a time.
     ///   - system: how the role `sba_system` connects, which sees listed columns of all.
     public init(tenants: PostgresConfiguration, system: PostgresConfiguration, ambient: Ambient = .system) {
-        self.tenants = PostgresPool(name: "postgres-app", configuration: tenants, ambient: ambient)
-        self.system = PostgresPool(name: "postgres-system", configuration: system, ambient: ambient)
+        self.tenants = PostgresPool(name: "pg-app", configuration: tenants, ambient: ambient)
+        self.system = PostgresPool(name: "pg-system", configuration: system, ambient: ambient)
         self.ambient = ambient
-        outage = tenants.outage
     }
 
     public var commitCount: Int { commits.withLock { $0 } }
@@ -45,19 +41,20 @@ public final class PostgresEngine: SQLEngine {
 
     /// Runs the batch, and repeats it where that is safe: nothing took effect, or taking effect twice is the same as once.
     private func perform(_ batch: Batch, readOnly: Bool) async throws -> [ResultSet] {
+        let pool = pool(batch.scope)
         var conflicts = 0
         while true {
             do {
-                let answers = try await pool(batch.scope).run(batch, readOnly: readOnly)
-                downSince.withLock { $0 = nil }
-                return answers
+                return try await pool.run(batch, readOnly: readOnly)
+            } catch PostgresError.cancelled {
+                throw CancellationError()
             } catch PostgresError.notConnected(let reason) {
-                try await waitForServer(reason)
+                try await wait(for: pool, reason)
             } catch PostgresError.lost(let reason) {
                 guard readOnly || batch.isRepeatable else { throw StorageError.outcomeUnknown }
-                try await waitForServer(reason)
+                try await wait(for: pool, reason)
             } catch PostgresError.server(let error) where error.isOutage {
-                try await waitForServer(error.message)
+                try await wait(for: pool, error.message)
             } catch PostgresError.server(let error) where error.isConflict {
                 conflicts += 1
                 guard conflicts < PostgresConfiguration.maximumConflicts else { throw error.storageError }
@@ -76,12 +73,8 @@ public final class PostgresEngine: SQLEngine {
     }
 
     /// Waits a little for a server that is away, unless it has been away for too long.
-    private func waitForServer(_ reason: String) async throws {
-        let since = downSince.withLock { since in
-            since = since ?? .now
-            return since ?? .now
-        }
-        guard .now - since < outage else { throw StorageError.unavailable(reason) }
+    private func wait(for pool: PostgresPool, _ reason: String) async throws {
+        guard pool.isWorthWaiting() else { throw StorageError.unavailable(reason) }
         await Self.pause(.milliseconds(50) * (1 + ambient.random()))
     }
 
@@ -106,13 +99,16 @@ public final class PostgresEngine: SQLEngine {
     public func fault(of role: PostgresSchema.Role) async throws -> String? {
         let look = SQLStatement(
             """
-            SELECT current_user::text, r.rolsuper OR r.rolbypassrls, pg_has_role(c.relowner, 'USAGE')
-            FROM pg_roles r, pg_class c WHERE r.rolname = current_user AND c.oid = 'sba.agent_runs'::regclass
+            SELECT r.rolname, r.rolsuper OR r.rolbypassrls,
+                EXISTS (SELECT FROM pg_class c WHERE c.relnamespace = 'sba'::regnamespace AND pg_has_role(c.relowner, 'MEMBER'))
+            FROM pg_roles r WHERE r.rolname = current_user
             """)
-        guard let row = try await read(Batch(.system, [look]))[0].rows.first else { return "its role cannot be read" }
-        if row.text(0) != role.rawValue { return "connects as \(row.text(0)); it must be \(role.rawValue)" }
-        if row.bool(1) { return "may bypass row level security: take SUPERUSER and BYPASSRLS from it" }
-        if row.bool(2) { return "owns the tables or may act as their owner: give it a role of its own" }
+        guard let row = try await read(Batch(.system, [look]))[0].rows.first else { return "has a role that cannot be read" }
+        if row.bool(1) { return "connects as \(row.text(0)), which may bypass row level security; connect as \(role.rawValue)" }
+        if row.bool(2) {
+            return "connects as \(row.text(0)), which owns tables or may act as their owner; connect as \(role.rawValue)"
+        }
+        if row.text(0) != role.rawValue { return "connects as \(row.text(0)); connect as \(role.rawValue)" }
         return nil
     }
 

@@ -8,6 +8,8 @@ enum PostgresError: Error {
     case lost(String)
     /// The server refused a statement; nothing took effect.
     case server(ServerError)
+    /// The caller went away before anything was sent.
+    case cancelled
 
     struct ServerError {
         /// Five characters, as in appendix A of PostgreSQL's manual.
@@ -28,7 +30,7 @@ extension PostgresError.ServerError {
 
     /// The server is going down, coming up, or full: later it may do.
     var isOutage: Bool {
-        sqlState.hasPrefix("57P") || sqlState.hasPrefix("08") || sqlState == "53300"
+        sqlState.hasPrefix("57P") || sqlState == "53300"
     }
 
     var isCancelled: Bool { sqlState == "57014" }

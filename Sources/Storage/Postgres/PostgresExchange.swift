@@ -95,9 +95,17 @@ struct PostgresExchange {
             PQresultErrorField(result, Int32(code.asciiValue ?? 0)).map { String(cString: $0) }
         }
         // Without a state it is libpq that speaks: the connection is gone.
-        guard let state = field("C") else { throw .lost(PostgresConnection.message(connection)) }
+        // With one of class 08 it is a pooler, which has lost the server and does not know what came of the commit.
+        guard let state = field("C"), !state.hasPrefix("08") else {
+            throw .lost(PostgresConnection.message(connection))
+        }
         var place: Int?
-        if case .command(let statement) = steps[step] { place = statement }
+        if step < steps.count {
+            if case .command(let statement) = steps[step] { place = statement }
+        } else if state.hasPrefix("57P") {
+            // Ended by an administrator while it committed: perhaps after it had.
+            throw .lost(PostgresConnection.message(connection))
+        }
         return .init(sqlState: state, message: field("M") ?? "", constraint: field("n"), statement: place)
     }
 

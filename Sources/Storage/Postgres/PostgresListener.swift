@@ -33,7 +33,7 @@ public final class PostgresListener: Sendable {
         pipe(&ends)
         wake = (ends[0], ends[1])
         Thread.detachNewThread { [self] in
-            Thread.current.name = "postgres-listen"
+            Thread.current.name = "pg-listen"
             while !isClosing.withLock({ $0 }) { listen() }
             ended.signal()
         }

@@ -5,11 +5,15 @@ import Synchronization
 final class PostgresPool: Sendable {
     private let threads: ThreadPool<PostgresConnection>
     /// Tells the server to break calls off: a connection of its own each time, which may block.
-    private let cancels = ThreadPool<Void>(name: "postgres-cancel", threads: 1, maximumWaiting: .max) {}
+    private let cancels = ThreadPool<Void>(name: "pg-cancel", threads: 1, maximumWaiting: .max) {}
     private let wait: Duration
+    private let outage: Duration
+    /// Since when this role cannot connect; `nil` while it can.
+    private let downSince = Mutex<ContinuousClock.Instant?>(nil)
 
     init(name: String, configuration: PostgresConfiguration, ambient: Ambient) {
         wait = configuration.wait
+        outage = configuration.outage
         threads = ThreadPool(
             name: name, threads: configuration.connections, maximumWaiting: PostgresConfiguration.maximumWaiting
         ) { PostgresConnection(configuration: configuration, ambient: ambient) }
@@ -21,11 +25,23 @@ final class PostgresPool: Sendable {
     /// - Throws: `PostgresError`; `StorageError.overloaded` when no connection came free in time.
     func run(_ batch: Batch, readOnly: Bool) async throws -> [ResultSet] {
         let call = PostgresCall()
-        guard readOnly else { return try await start(call, batch, readOnly: false) }
-        return try await withTaskCancellationHandler {
-            try await start(call, batch, readOnly: true)
-        } onCancel: {
-            call.cancel(on: cancels)
+        let answers =
+            readOnly
+            ? try await withTaskCancellationHandler {
+                try await start(call, batch, readOnly: true)
+            } onCancel: {
+                call.cancel(on: cancels)
+            } : try await start(call, batch, readOnly: false)
+        downSince.withLock { $0 = nil }
+        return answers
+    }
+
+    /// Whether the server, which could not be reached just now, has not been away for too long.
+    func isWorthWaiting() -> Bool {
+        downSince.withLock { since in
+            let start = since ?? .now
+            since = start
+            return .now - start < outage
         }
     }
 
@@ -47,10 +63,17 @@ final class PostgresPool: Sendable {
 private final class PostgresCall: Sendable {
     private typealias Continuation = CheckedContinuation<[ResultSet], any Error>
 
+    /// How a cancellation reaches a call that runs.
+    private enum Reach {
+        /// It is being connected: the cancellation is noted.
+        case connecting(isCancelled: Bool)
+        case sent(PostgresCanceller, call: Int)
+    }
+
     private enum State {
         case new
         case waiting(Continuation, alarm: Int)
-        case running(Continuation, PostgresCanceller?, call: Int)
+        case running(Continuation, Reach)
         case ended
     }
 
@@ -72,14 +95,14 @@ private final class PostgresCall: Sendable {
         let isWanted = state.withLock { state in
             guard case .waiting(let continuation, let alarm) = state else { return false }
             Alarms.shared.remove(alarm)
-            state = .running(continuation, nil, call: 0)
+            state = .running(continuation, .connecting(isCancelled: false))
             return true
         }
         guard isWanted else { return }
         let result = Result { try Self.answer(batch, readOnly, connection, onCall: started) }
         let continuation = state.withLock { state -> Continuation? in
             defer { state = .ended }
-            if case .running(let continuation, _, _) = state { return continuation }
+            if case .running(let continuation, _) = state { return continuation }
             return nil
         }
         continuation?.resume(with: result)
@@ -87,7 +110,7 @@ private final class PostgresCall: Sendable {
 
     private static func answer(
         _ batch: Batch, _ readOnly: Bool, _ connection: Result<PostgresConnection, any Error>,
-        onCall: (PostgresCanceller, Int) -> Void
+        onCall: (PostgresCanceller, Int) -> Bool
     ) throws -> [ResultSet] {
         do {
             let connection = try connection.get()
@@ -99,9 +122,12 @@ private final class PostgresCall: Sendable {
         }
     }
 
-    private func started(_ canceller: PostgresCanceller, _ call: Int) {
+    /// Answers whether the call is still wanted.
+    private func started(_ canceller: PostgresCanceller, _ call: Int) -> Bool {
         state.withLock { state in
-            if case .running(let continuation, _, _) = state { state = .running(continuation, canceller, call: call) }
+            guard case .running(let continuation, .connecting(false)) = state else { return false }
+            state = .running(continuation, .sent(canceller, call: call))
+            return true
         }
     }
 
@@ -111,8 +137,11 @@ private final class PostgresCall: Sendable {
             case .new:
                 state = .ended
                 return nil
-            case .running(_, let canceller?, let call): return (canceller, call)
-            default: return nil
+            case .running(let continuation, .connecting):
+                state = .running(continuation, .connecting(isCancelled: true))
+                return nil
+            case .running(_, .sent(let canceller, let call)): return (canceller, call)
+            case .waiting, .ended: return nil
             }
         }
         if let (canceller, call) = running {

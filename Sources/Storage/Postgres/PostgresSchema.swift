@@ -26,6 +26,15 @@ public final class PostgresSchema: SchemaTarget {
     public var migrations: [Migration] { Self.migrations }
     private let owner: ThreadPool<OwnerConnection>
 
+    /// Runs work on the owner's connection; what the server would not do is a problem that says so.
+    private func asOwner<Value: Sendable>(_ work: @escaping @Sendable (OwnerConnection) throws -> Value) async throws -> Value {
+        do {
+            return try await owner.run(work)
+        } catch let refusal as OwnerConnection.Refusal {
+            throw Problem(.storageUnavailable, refusal.message)
+        }
+    }
+
     /// - Parameter url: how the owner connects, past any pooler. A role that may create roles, or one for whom
     ///   `rolesScript` was run by somebody who may.
     public init(url: String) {
@@ -33,7 +42,7 @@ public final class PostgresSchema: SchemaTarget {
         // Building an index may take its time.
         configuration.statementTimeout = .seconds(24 * 60 * 60)
         let unbounded = configuration
-        owner = ThreadPool(name: "postgres-owner", threads: 1, maximumWaiting: .max) {
+        owner = ThreadPool(name: "pg-owner", threads: 1, maximumWaiting: .max) {
             try OwnerConnection(unbounded)
         }
     }
@@ -42,28 +51,32 @@ public final class PostgresSchema: SchemaTarget {
     public static var rolesScript: String { String(decoding: PackageResources.roles_postgres_sql, as: UTF8.self) }
 
     /// Makes the roles that are missing, lets them connect, and sets the passwords that are given. An owner who may not make
-    /// roles goes on with those that somebody else has made.
+    /// roles goes on with those that somebody else has made. Roles that no policy would hold are refused.
     ///
-    /// - Throws: `Problem` with the script for somebody who may; `StorageError.unavailable`.
+    /// - Throws: `Problem` with the script for somebody who may, or with what is wrong; `StorageError.unavailable`.
     public func prepareRoles(passwords: [Role: String]) async throws {
-        try await owner.run { owner in
+        try await asOwner { owner in
             do {
                 try owner.script(Self.rolesScript)
-            } catch {
+                for role in Role.allCases {
+                    guard let password = passwords[role] else { continue }
+                    try owner.setPassword(password, of: role)
+                }
+            } catch let refusal as OwnerConnection.Refusal where refusal.sqlState == Self.insufficientPrivilege {
                 let names = Role.allCases.map { "'\($0.rawValue)'" }.joined(separator: ", ")
                 let count = try owner.query("SELECT rolname FROM pg_roles WHERE rolname IN (\(names))").count
-                guard count < Role.allCases.count else { return }
-                throw Problem(
-                    .storageUnavailable,
-                    "The owner may not make the roles (\(error)). Have somebody run this who may, and migrate again:\n\(Self.rolesScript)"
-                )
+                guard count == Role.allCases.count else {
+                    throw Problem(
+                        .storageUnavailable,
+                        "The owner may not make the roles. Have somebody run this who may, set their passwords, and migrate again:\n"
+                            + Self.rolesScript)
+                }
             }
-            for role in Role.allCases {
-                guard let password = passwords[role] else { continue }
-                try owner.script("ALTER ROLE \(role.rawValue) PASSWORD \(owner.literal(password))")
-            }
+            try owner.script(String(decoding: PackageResources.roles_check_postgres_sql, as: UTF8.self))
         }
     }
+
+    private static let insufficientPrivilege = "42501"
 
     /// The password in a connection URL, as libpq reads it.
     public static func password(in url: String) -> String? { option("password", of: url) }
@@ -85,7 +98,7 @@ public final class PostgresSchema: SchemaTarget {
         return nil
     }
 
-    public func appliedMigrations() async throws -> [Int] { try await owner.run { try Self.applied($0) } }
+    public func appliedMigrations() async throws -> [Int] { try await asOwner { try Self.applied($0) } }
 
     private static func applied(_ owner: OwnerConnection) throws -> [Int] {
         guard try owner.query("SELECT to_regclass('sba.schema_migrations')") != [""] else { return [] }
@@ -93,7 +106,7 @@ public final class PostgresSchema: SchemaTarget {
     }
 
     public func apply(_ migration: Migration) async throws {
-        try await owner.run { owner in
+        try await asOwner { owner in
             try owner.script("BEGIN; SELECT pg_advisory_xact_lock(\(Self.lock))")
             // Whoever held the lock before may have applied it.
             guard try !Self.applied(owner).contains(migration.number) else { return try owner.script("ROLLBACK") }
@@ -112,10 +125,10 @@ public final class PostgresSchema: SchemaTarget {
     }
 
     /// Runs statements as the owner, up to the first that fails: what only the owner may, once in a while.
-    public func run(_ script: String) async throws { try await owner.run { try $0.script(script) } }
+    public func run(_ script: String) async throws { try await asOwner { try $0.script(script) } }
 
     /// Asks as the owner; answers the first column of each row, NULL as an empty text.
-    public func ask(_ query: String) async throws -> [String] { try await owner.run { try $0.query(query) } }
+    public func ask(_ query: String) async throws -> [String] { try await asOwner { try $0.query(query) } }
 
     public func close() async {
         await withCheckedContinuation { (continuation: CheckedContinuation<Void, Never>) in
@@ -129,6 +142,14 @@ public final class PostgresSchema: SchemaTarget {
 
 /// The owner's connection, for scripts in the simple protocol.
 private final class OwnerConnection {
+    /// What the server would not do.
+    struct Refusal: Error, CustomStringConvertible {
+        /// Empty when the connection broke.
+        let sqlState: String
+        let message: String
+        var description: String { message }
+    }
+
     private let connection: OpaquePointer
 
     init(_ configuration: PostgresConfiguration) throws {
@@ -142,22 +163,31 @@ private final class OwnerConnection {
     deinit { PQfinish(connection) }
 
     /// The first column of each row, NULL as an empty text.
-    func query(_ sql: String) throws -> [String] {
+    func query(_ sql: String) throws(Refusal) -> [String] {
         let result = PQexec(connection, sql)
         defer { PQclear(result) }
-        guard PQresultStatus(result) == PGRES_TUPLES_OK else { throw failure() }
+        guard PQresultStatus(result) == PGRES_TUPLES_OK else { throw refusal(result) }
         return (0..<PQntuples(result)).map { String(cString: PQgetvalue(result, $0, 0)) }
     }
 
     /// Runs statements up to the first that fails, which undoes them all when they begin a transaction.
-    func script(_ sql: String) throws {
+    func script(_ sql: String) throws(Refusal) {
         let result = PQexec(connection, sql)
         defer { PQclear(result) }
         guard PQresultStatus(result) == PGRES_COMMAND_OK || PQresultStatus(result) == PGRES_TUPLES_OK else {
-            let failure = failure()
+            let refusal = refusal(result)
             PQclear(PQexec(connection, "ROLLBACK"))
-            throw failure
+            throw refusal
         }
+    }
+
+    /// Sends a verifier, so that the password itself stands in no log of the server.
+    func setPassword(_ password: String, of role: PostgresSchema.Role) throws(Refusal) {
+        guard let verifier = PQencryptPasswordConn(connection, password, role.rawValue, "scram-sha-256") else {
+            throw Refusal(sqlState: "", message: PostgresConnection.message(connection))
+        }
+        defer { PQfreemem(verifier) }
+        try script("ALTER ROLE \(role.rawValue) PASSWORD \(literal(String(cString: verifier)))")
     }
 
     func literal(_ text: String) -> String {
@@ -166,5 +196,8 @@ private final class OwnerConnection {
         return String(cString: quoted)
     }
 
-    private func failure() -> StorageError { .unavailable(PostgresConnection.message(connection)) }
+    private func refusal(_ result: OpaquePointer?) -> Refusal {
+        let state = PQresultErrorField(result, Int32(UInt8(ascii: "C"))).map { String(cString: $0) }
+        return Refusal(sqlState: state ?? "", message: PostgresConnection.message(connection))
+    }
 }

@@ -20,12 +20,11 @@ public struct AccountRepository: AccountStore {
         let condition = onlyFirst ? "WHERE NOT EXISTS (SELECT 1 FROM users)" : "WHERE true"
         let closed = Problem(.registrationClosed, "Somebody has registered already, and registration is closed.")
         let time = SQLValue.time(user.createdAt)
-        let lock = onlyFirst ? [engine.dialect.lockFirstAccount].compactMap { $0 } : []
         do {
             _ = try await engine.write(
                 Batch(
                     .system,
-                    lock + [
+                    (onlyFirst ? firstComers : []) + [
                         SQLStatement(
                             "INSERT INTO users (id, email, password_hash, created_at) SELECT ?1, ?2, ?3, ?4 \(condition)",
                             [.id(user.id), .text(user.email), .text(passwordHash), time],
@@ -108,18 +107,16 @@ public struct AccountRepository: AccountStore {
         }
     }
 
-    public func add(_ key: SealedSigningKey) async throws {
-        _ = try await engine.write(
-            Batch(
-                .system,
-                [
-                    SQLStatement(
-                        """
-                        INSERT INTO signing_keys (id, sealed, created_at) VALUES (?1, ?2, ?3)
-                        ON CONFLICT (id) DO NOTHING
-                        """,
-                        [.text(key.id), .text(key.sealed), .time(key.createdAt)])
-                ],
-                isRepeatable: true))
+    public func addFirst(_ key: SealedSigningKey) async throws {
+        let insert = SQLStatement(
+            """
+            INSERT INTO signing_keys (id, sealed, created_at)
+            SELECT ?1, ?2, ?3 WHERE NOT EXISTS (SELECT 1 FROM signing_keys)
+            """,
+            [.text(key.id), .text(key.sealed), .time(key.createdAt)])
+        _ = try await engine.write(Batch(.system, firstComers + [insert], isRepeatable: true))
     }
+
+    /// Makes those who do something for the first time at the same time wait for each other.
+    private var firstComers: [SQLStatement] { [engine.dialect.lockFirst].compactMap { $0 } }
 }

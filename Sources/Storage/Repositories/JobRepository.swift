@@ -35,14 +35,20 @@ public struct JobRepository: JobStore {
             ])
     }
 
+    /// A job that a lease holds; `?1` to `?4` are its `place`.
+    private static let held = "tenant_id = ?1 AND subject = ?2 AND id = ?3 AND token = ?4 AND state = 'executing'"
+
+    private static func place(of lease: JobLease) -> [SQLValue] {
+        [.id(lease.tenant), .uuid(lease.subject), .id(lease.job), .int(lease.token)]
+    }
+
     /// The statement that completes a leased job, for the batch of whoever did it.
     static func completion(of lease: JobLease, at time: Timestamp) -> SQLStatement {
         SQLStatement(
             """
-            UPDATE jobs SET state = 'completed', finished_at = ?3, lease_until = NULL
-            WHERE id = ?1 AND token = ?2 AND state = 'executing'
+            UPDATE jobs SET state = 'completed', finished_at = ?5, lease_until = NULL WHERE \(held)
             """,
-            [.id(lease.job), .int(lease.token), .time(time)], expect: .rows(1, otherwise: FenceLost()))
+            place(of: lease) + [.time(time)], expect: .rows(1, otherwise: FenceLost()))
     }
 
     public func enqueue(tenant: TenantID, _ job: NewJob) async throws {
@@ -105,12 +111,11 @@ public struct JobRepository: JobStore {
                     SQLStatement(
                         """
                         UPDATE jobs
-                        SET state = ?3, attempt = ?4, run_at = ?5, last_error = ?6, finished_at = ?7, lease_until = NULL
-                        WHERE id = ?1 AND token = ?2 AND state = 'executing'
+                        SET state = ?5, attempt = ?6, run_at = ?7, last_error = ?8, finished_at = ?9, lease_until = NULL
+                        WHERE \(Self.held)
                         """,
-                        [
-                            .id(lease.job), .int(lease.token), .text(state.rawValue), .int(attempt), .time(runAt),
-                            .text(error), .int(finishedAt?.microseconds),
+                        Self.place(of: lease) + [
+                            .text(state.rawValue), .int(attempt), .time(runAt), .text(error), .int(finishedAt?.microseconds),
                         ],
                         expect: .rows(1, otherwise: FenceLost()))
                 ],

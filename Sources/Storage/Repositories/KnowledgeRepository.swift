@@ -72,23 +72,9 @@ public struct KnowledgeRepository: KnowledgeStore {
     }
 
     public func documents(tenant: TenantID, collection: String?, page: PageRequest) async throws -> Page<Document> {
-        var conditions = "tenant_id = ?1"
-        var arguments: [SQLValue] = [.id(tenant), .int(page.limit + 1)]
-        if let cursor = page.cursor {
-            arguments.append(.uuid(cursor.after))
-            conditions += " AND id < ?\(arguments.count)"
-        }
-        if let collection {
-            arguments.append(.text(collection))
-            conditions += " AND collection = ?\(arguments.count)"
-        }
-        let answers = try await engine.read(
-            Batch(
-                .tenant(tenant),
-                [
-                    SQLStatement(
-                        "SELECT \(Self.columns) FROM documents WHERE \(conditions) ORDER BY id DESC LIMIT ?2", arguments)
-                ]))
+        let select = SQLStatement.page(
+            of: "documents", columns: Self.columns, tenant, page, where: collection.map { ("collection", $0) })
+        let answers = try await engine.read(Batch(.tenant(tenant), [select]))
         return Page(fetched: answers[0].rows.map(Self.document), limit: page.limit) { $0.id.uuid }
     }
 

@@ -136,20 +136,9 @@ public struct RunRepository: RunStore {
     }
 
     public func runs(tenant: TenantID, status: RunStatus?, page: PageRequest) async throws -> Page<Run> {
-        var conditions = "tenant_id = ?1"
-        var arguments: [SQLValue] = [.id(tenant), .int(page.limit + 1)]
-        if let cursor = page.cursor {
-            arguments.append(.uuid(cursor.after))
-            conditions += " AND id < ?\(arguments.count)"
-        }
-        if let status {
-            arguments.append(.text(status.rawValue))
-            conditions += " AND status = ?\(arguments.count)"
-        }
         let rows = try await read(
-            tenant,
-            SQLStatement(
-                "SELECT \(Self.runColumns) FROM agent_runs WHERE \(conditions) ORDER BY id DESC LIMIT ?2", arguments))
+            tenant, .page(of: "agent_runs", columns: Self.runColumns, tenant, page, where: status.map { ("status", $0.rawValue) })
+        )
         return Page(fetched: rows[0].map(Self.run), limit: page.limit) { $0.id.uuid }
     }
 

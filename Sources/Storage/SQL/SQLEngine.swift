@@ -95,7 +95,7 @@ public protocol SchemaTarget: SchemaSource {
 /// The few statements that differ between engines.
 public protocol SQLDialect: Sendable {
     /// Makes whoever runs it wait for the transaction of whoever ran it before; `nil` where writes wait anyway.
-    var lockFirstAccount: SQLStatement? { get }
+    var lockFirst: SQLStatement? { get }
 
     /// Leases up to `?3` due jobs until `?2`, at the time `?1`, of the kinds in `?4`… . Answers `JobRepository.leaseColumns`.
     func claimJobs(kindCount: Int) -> String

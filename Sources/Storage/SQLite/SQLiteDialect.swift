@@ -2,7 +2,7 @@ import Domain
 
 /// What SQLite says in its own way.
 struct SQLiteDialect: SQLDialect {
-    let lockFirstAccount: SQLStatement? = nil
+    let lockFirst: SQLStatement? = nil
 
     func claimJobs(kindCount: Int) -> String {
         let kinds = (0..<kindCount).map { "?\($0 + 4)" }.joined(separator: ", ")

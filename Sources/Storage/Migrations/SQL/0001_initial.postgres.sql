@@ -194,8 +194,8 @@ CREATE TABLE jobs (
 ) WITH (fillfactor = 70, autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_scale_factor = 0.01);
 
 CREATE INDEX jobs_waiting ON jobs (run_at, id) WHERE state IN ('available', 'retryable');
--- Not by lease_until as on SQLite: few jobs execute at a time, and so a renewed lease touches no index.
-CREATE INDEX jobs_executing ON jobs (id) WHERE state = 'executing';
+-- Not by lease_until as on SQLite: so a renewed lease touches no index, and of few jobs all are looked at for old ones.
+CREATE INDEX jobs_executing ON jobs (tenant_id, subject) WHERE state = 'executing';
 CREATE INDEX jobs_by_subject ON jobs (tenant_id, subject);
 
 CREATE TABLE idempotency_keys (
@@ -266,7 +266,8 @@ CREATE TABLE chunk_words (
     FOREIGN KEY (tenant_id, chunk_id) REFERENCES chunks (tenant_id, id) ON DELETE CASCADE
 );
 
-CREATE INDEX chunk_words_by_word ON chunk_words USING gin (words);
+-- Without fastupdate: new words would wait in a list that every search reads through until a vacuum.
+CREATE INDEX chunk_words_by_word ON chunk_words USING gin (words) WITH (fastupdate = off);
 
 -- No text makes this word, for it begins with a space.
 CREATE FUNCTION tenant_word(tenant uuid) RETURNS text LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
@@ -427,9 +428,7 @@ GRANT EXECUTE ON FUNCTION
     current_tenant_id(), search_chunks(text, text, bigint), expect_rows(bigint, bigint), set_tenant_context(uuid)
 TO sba_app;
 
-GRANT SELECT, INSERT, UPDATE, DELETE ON tenants, memberships TO sba_system;
-GRANT SELECT, INSERT, UPDATE ON users TO sba_system;
-GRANT SELECT, INSERT ON signing_keys TO sba_system;
+GRANT SELECT, INSERT ON tenants, memberships, users, signing_keys TO sba_system;
 GRANT SELECT (status) ON agent_runs TO sba_system;
 GRANT SELECT (id, tenant_id, kind, subject, state, attempt, maximum_attempts, token, run_at, lease_until),
     UPDATE (state, attempt, token, run_at, lease_until)

