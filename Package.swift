@@ -96,6 +96,11 @@ let package = Package(
                 .logging, .coreMetrics, .serviceLifecycle, .unixSignals,
             ],
             swiftSettings: strict),
+        .executableTarget(
+            name: "StorageBench",
+            dependencies: ["Domain", "Queue", "Agents", "Accounts", "Storage", .argumentParser],
+            path: "Benchmarks/StorageBench",
+            swiftSettings: strict),
         .target(
             name: "TestSupport",
             dependencies: [

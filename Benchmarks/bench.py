@@ -70,9 +70,9 @@ def process(arguments: list[str], environment: dict[str, str], folder: Path) -> 
 
 
 @contextmanager
-def sba(folder: Path, port: int) -> Iterator[tuple[subprocess.Popen, float]]:
+def sba(folder: Path, port: int, more: dict[str, str] | None = None) -> Iterator[tuple[subprocess.Popen, float]]:
     """A running server, and the seconds from its start to its readiness."""
-    environment = {"SBA_ADMIN_EMAIL": EMAIL, "SBA_ADMIN_PASSWORD": PASSWORD, "SBA_LOG_LEVEL": "warning"}
+    environment = {"SBA_ADMIN_EMAIL": EMAIL, "SBA_ADMIN_PASSWORD": PASSWORD, "SBA_LOG_LEVEL": "warning", **(more or {})}
     start = time.perf_counter()
     with process([str(SBA), "serve", "--port", str(port), "--data-dir", str(folder / "data")], environment, folder) as child:
         wait_for(f"http://127.0.0.1:{port}/api/health/ready")
@@ -153,9 +153,9 @@ def measure_start(folder: Path, rounds: int) -> None:
     print(f"| resident memory 2 s after the start, MB | {spread(resident, 1)} |", flush=True)
 
 
-def measure_run(folder: Path, count: int) -> None:
+def measure_run(folder: Path, count: int, more: dict[str, str] | None = None) -> None:
     port = free_port()
-    with sba(folder, port):
+    with sba(folder, port, more):
         token = sign_in(port)
         times = []
         for number in range(count + 50):
@@ -290,11 +290,102 @@ def wait_for_peer(port: int, run: str, token: str) -> None:
     raise TimeoutError("FastAPI did not start")
 
 
+# --- PostgreSQL -------------------------------------------------------------------------------------------------------
+
+STORAGE_BENCH = ROOT / ".build/release/StorageBench"
+TENANT = "00000000-0000-7000-8000-0000000000aa"
+# Ten runs and more were made by StorageBench, each known by its number.
+RUN = "('00000000-0000-7000-8000-0000000000' || (10 + :client_id))::uuid"
+CONTEXT = f"SELECT set_config('app.tenant_id', '{TENANT}', true);"
+READ = f"""
+\\startpipeline
+{CONTEXT}
+SELECT id, session_id, tenant_id, user_id, scopes, request_id, traceparent, prompt, options, status, output, error_code,
+    error_message, input_tokens, output_tokens, created_at, started_at, finished_at, deadline_at
+FROM agent_runs WHERE tenant_id = '{TENANT}' AND id = {RUN};
+\\endpipeline
+"""
+DELTA = '{"delta":"It lasts twelve weeks.","messageId":"01a1fa29-9c25-7fb6-a48c-c7dd168ef20a"}'
+EVENTS = ", ".join(f"({offset}, '{kind}', '{fields}'::json)" for offset, kind, fields in (
+    (2, "TEXT_MESSAGE_CONTENT", DELTA), (1, "TEXT_MESSAGE_END", '{"messageId":"01a1fa29-9c25-7fb6-a48c-c7dd168ef20a"}'),
+    (0, "STEP_FINISHED", '{"stepName":"model-1"}')))
+# `+ 0` keeps pgbench from having to know where the log stands; the comparison is made all the same.
+APPEND = f"""
+\\startpipeline
+{CONTEXT}
+WITH met AS (
+    UPDATE run_heads SET last_seq = last_seq + 3
+    WHERE tenant_id = '{TENANT}' AND run_id = {RUN} AND token = 0 AND last_seq = last_seq + 0
+    RETURNING last_seq, cancel_requested
+), checked AS (SELECT expect_rows(count(*), 1) AS is_met FROM met)
+SELECT met.* FROM checked LEFT JOIN met ON checked.is_met;
+WITH met AS (
+    INSERT INTO run_events (tenant_id, run_id, seq, type, fields, created_at)
+    SELECT '{TENANT}', {RUN}, h.last_seq - e.column1, e.column2, e.column3, 1795198393382000
+    FROM run_heads h, (VALUES {EVENTS}) e WHERE h.tenant_id = '{TENANT}' AND h.run_id = {RUN} AND h.token = 0
+    RETURNING 1
+) SELECT expect_rows(count(*), 3) FROM met;
+\\endpipeline
+"""
+
+
+@contextmanager
+def postgres() -> Iterator[tuple[str, dict[str, str]]]:
+    """A migrated database on PostgreSQL 18 with full durability: its address, and what makes `sba` use it."""
+    services = str(ROOT / "scripts/services.sh")
+    subprocess.run([services, "stop"], check=True)
+    subprocess.run([services, "start", "--durable"], check=True, stdout=subprocess.DEVNULL)
+    try:
+        listing = subprocess.run([services, "env"], check=True, capture_output=True, text=True).stdout
+        server = re.search(r"SBA_TEST_POSTGRES_18='?postgresql://postgres:postgres@([\d.:]+)/", listing)[1]
+        psql = ["psql", "-qX", f"postgresql://sba_owner:owner@{server}/postgres", "-c", "CREATE DATABASE bench"]
+        subprocess.run(psql, check=True)
+        urls = {"DATABASE_URL": f"postgresql://sba_app:app@{server}/bench",
+                "DATABASE_SYSTEM_URL": f"postgresql://sba_system:system@{server}/bench"}
+        owner = {"DATABASE_OWNER_URL": f"postgresql://sba_owner:owner@{server}/bench", "PATH": os.environ["PATH"]}
+        subprocess.run([str(SBA), "migrate"], env=urls | owner, check=True, stdout=subprocess.DEVNULL)
+        yield server, urls | {"SBA_SECRET_KEY": "a secret that is long enough for a benchmark"}
+    finally:
+        subprocess.run([services, "stop"], check=True)
+
+
+def compare_storage(folder: Path, rounds: int, seconds: int, urls: dict[str, str]) -> None:
+    """The repository against pgbench, which sends the same statements in pipelines of its own."""
+    ours = [str(STORAGE_BENCH), "--application", urls["DATABASE_URL"], "--system", urls["DATABASE_SYSTEM_URL"],
+            "--seconds", str(seconds)]
+    subprocess.run([*ours, "--work", "read", "--prepare"], check=True)
+    # More callers than connections, as in a server; those who wait share round trips.
+    for work, script, callers, name in (("read", READ, 64, "reads of a run a second through the repository"),
+                                        ("append", APPEND, 16, "fenced appends of three events a second")):
+        (folder / f"{work}.sql").write_text(script)
+        pgbench = ["pgbench", "-n", "-M", "prepared", "-c8", "-j2", f"-T{seconds}", "-f", str(folder / f"{work}.sql"),
+                   urls["DATABASE_URL"]]
+        rates: dict[str, list[float]] = {"ours": [], "pgbench": []}
+        for _ in range(rounds):
+            output = subprocess.run([*ours, "--work", work, "--tasks", str(callers)], check=True, capture_output=True, text=True).stdout
+            rates["ours"].append(float(output))
+            output = subprocess.run(pgbench, check=True, capture_output=True, text=True).stdout
+            assert "number of failed transactions: 0 " in output, output
+            rates["pgbench"].append(float(re.search(r"^tps = ([\d.]+)", output, re.M)[1]))
+        ratio = statistics.median(rates["ours"]) / statistics.median(rates["pgbench"])
+        print(f"| {name}, 8 connections | {spread(rates['ours'])} | {spread(rates['pgbench'])} (pgbench) | {100 * ratio:.0f} % |",
+              flush=True)
+
+
+def measure_postgres(folder: Path, rounds: int, seconds: int) -> None:
+    with postgres() as (_, urls):
+        # First, for it makes the first account.
+        print("\n| PostgreSQL 18, alone | measured |\n| --- | --- |")
+        measure_run(folder, 1000, urls)
+        print("\n| PostgreSQL 18 | sba | peer | share |\n| --- | --- | --- | --- |")
+        compare_storage(folder, rounds, seconds, urls)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=int, default=6)
-    parser.add_argument("--only", choices=["alone", "runs", "reads"])
+    parser.add_argument("--only", choices=["alone", "runs", "reads", "postgres"])
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="sba-bench-") as name:
         folder = Path(name)
@@ -304,12 +395,14 @@ def main() -> None:
             measure_run(folder, 1000)
             measure_commits(folder)
             measure_durability(folder)
-        if options.only != "alone":
+        if options.only not in ("alone", "postgres"):
             print("\n| against a peer | sba | peer | ratio | checked |\n| --- | --- | --- | --- | --- |")
         if options.only in (None, "runs"):
             compare_runs(folder, options.rounds, options.seconds)
         if options.only in (None, "reads"):
             compare_reads(folder, options.rounds, options.seconds)
+        if options.only in (None, "postgres"):
+            measure_postgres(folder, options.rounds, options.seconds)
 
 
 if __name__ == "__main__":

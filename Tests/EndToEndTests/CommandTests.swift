@@ -9,7 +9,7 @@ struct CommandTests {
     func faults() async throws {
         let process = SBAProcess(environment: [
             "SBA_HTTP_PORT": "eighty", "SBA_REGISTRATION": "maybe", "SBA_SECRET_KEY": "short", "SBA_MODEL": "openai/x",
-            "SBA_TOOLS_FILE": "/nowhere.json", "DATABASE_URL": "mysql://somewhere/db", "SBA_LOG_LEVEL": "loud",
+            "SBA_TOOLS_FILE": "/nowhere.json", "DATABASE_URL": "postgresql://me:pa%ss@somewhere/db", "SBA_LOG_LEVEL": "loud",
         ])
         let output = try await process.run("serve")
         #expect(output.status == 2)

@@ -20,10 +20,10 @@ struct KnowledgeStoreConformanceTests {
     }
 
     private func find(
-        _ database: TestDatabase, _ tenant: TenantID, _ query: String, collection: String? = nil
+        _ database: TestDatabase, _ tenant: TenantID, _ query: String, collection: String? = nil, limit: Int = 10
     ) async throws -> [SearchHit] {
         try await KnowledgeSearch(store: database.knowledge)
-            .keyword(tenant: tenant, query: query, collection: collection, limit: 10)
+            .keyword(tenant: tenant, query: query, collection: collection, limit: limit)
     }
 
     @Test("an indexed document is found by its words, with its place", arguments: TestEngine.allCases)
@@ -58,6 +58,23 @@ struct KnowledgeStoreConformanceTests {
             #expect(try await database.knowledge.delete(tenant: stranger, id) == false)
             try await database.knowledge.finishIndexing(tenant: stranger, id, chunks: [])
             #expect(try await find(database, owner, "saffron").count == 1)
+        }
+    }
+
+    @Test("a document that is indexed twice at once has its chunks once", arguments: TestEngine.allCases)
+    func twice(engine: TestEngine) async throws {
+        try await TestDatabase.with(engine) { database in
+            let tenant = try await database.makePrincipal().tenant
+            let id = try await add(database, tenant, "Vacation.")
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                for _ in 0..<8 {
+                    let chunks = (0..<20).map { Chunk(id: ChunkID(UUID()), ordinal: $0, heading: "", text: "Vacation \($0).") }
+                    group.addTask { try await database.knowledge.finishIndexing(tenant: tenant, id, chunks: chunks) }
+                }
+                try await group.waitForAll()
+            }
+            let hits = try await find(database, tenant, "vacation", limit: 100)
+            #expect(hits.count == 20)
         }
     }
 

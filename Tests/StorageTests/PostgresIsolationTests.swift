@@ -512,7 +512,7 @@ private struct TwoTenants {
         do {
             let statements = caller.settings.map { SQLStatement($0) } + [statement]
             return .met(try await engine.write(Batch(caller.scope, statements)).last?.changes ?? 0)
-        } catch StorageError.unavailable(let reason) where reason.hasPrefix("42501 ") {
+        } catch StorageError.refused(let reason) where reason.hasPrefix("42501 ") {
             return .refused
         } catch {
             return .failed("\(error)")

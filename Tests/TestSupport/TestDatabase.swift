@@ -23,7 +23,7 @@ public enum TestEngine: String, CaseIterable, Sendable {
 
 /// A migrated, empty database and the repositories over it.
 public struct TestDatabase: Sendable {
-    public let engine: any SQLEngine
+    public let engine: CountingEngine
     public let accounts: AccountRepository
     public let jobs: JobRepository
     public let runs: RunRepository
@@ -51,6 +51,7 @@ public struct TestDatabase: Sendable {
     private static func with(
         _ engine: any SQLEngine, holdsDatabaseAlone: Bool, _ ambient: Ambient, _ work: (TestDatabase) async throws -> Void
     ) async throws {
+        let engine = CountingEngine(engine)
         let database = TestDatabase(
             engine: engine, accounts: AccountRepository(engine: engine, holdsDatabaseAlone: holdsDatabaseAlone),
             jobs: JobRepository(engine: engine, ambient: ambient), runs: RunRepository(engine: engine, ambient: ambient),

@@ -13,7 +13,7 @@ struct SourceRules {
         "Agents": ["Foundation", "Synchronization", "Logging", "Metrics"],
         "Accounts": ["Foundation", "Synchronization", "Crypto", "CryptoExtras", "JWTKit"],
         "Coordination": ["Foundation", "Synchronization"],
-        "Storage": ["Foundation", "Synchronization", "Glibc", "GRDB", "CLibPQ", "Logging", "Metrics"],
+        "Storage": ["Foundation", "Dispatch", "Synchronization", "Glibc", "GRDB", "CLibPQ", "Logging", "Metrics"],
         "Telemetry": ["Foundation", "Synchronization", "Logging", "CoreMetrics"],
         "Web": [
             "Foundation", "Synchronization", "Logging", "Metrics", "ServiceLifecycle", "Crypto", "HTTPTypes",

@@ -139,7 +139,9 @@ actor RunRecorder {
         while true {
             do {
                 return try await store.commit(commit)
-            } catch let error as StorageError where error.isPassing && remainingLease() > Self.retryPause * 4 {
+            } catch let error as StorageError
+                where error.isPassing && remainingLease() > Self.retryPause * 4 && ambient.now() < deadline
+            {
                 do { try await Task.sleep(for: Self.retryPause) } catch { throw error }
             }
         }

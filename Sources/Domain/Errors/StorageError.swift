@@ -8,6 +8,8 @@ public enum StorageError: Error, Hashable, Sendable {
     case overloaded
     /// The database cannot be reached or written: disk full, closed, broken file.
     case unavailable(String)
+    /// The database will not do this, however often it is asked.
+    case refused(String)
     /// The connection was lost while committing: the batch may have been stored. Repeat it under the same ids.
     case outcomeUnknown
 
@@ -15,7 +17,7 @@ public enum StorageError: Error, Hashable, Sendable {
     public var isPassing: Bool {
         switch self {
         case .overloaded, .unavailable: true
-        case .uniqueViolation, .foreignKeyViolation, .outcomeUnknown: false
+        case .uniqueViolation, .foreignKeyViolation, .refused, .outcomeUnknown: false
         }
     }
 }

@@ -1,17 +1,25 @@
 import CLibPQ
+import Dispatch
 import Synchronization
 
 /// Breaks off what one connection is doing, from any thread.
 final class PostgresCanceller: Sendable {
+    /// How long a connection waits for a cancel that is under way.
+    private static let maximumWait: DispatchTimeInterval = .seconds(5)
+
     private struct State: Sendable {
-        /// The address of libpq's handle, which is used under the lock only.
+        /// The address of libpq's handle.
         var handle: UInt?
         /// Numbers the calls, so that a cancel that comes too late does not hit the next one.
         var call = 0
         var isBusy = false
+        var isCancelling = false
+        /// The connection waits for the cancel to end.
+        var isAwaited = false
     }
 
     private let state = Mutex(State())
+    private let ended = DispatchSemaphore(value: 0)
 
     deinit { forget() }
 
@@ -23,11 +31,12 @@ final class PostgresCanceller: Sendable {
     }
 
     func forget() {
-        let old = state.withLock { state in
+        let unused = state.withLock { state -> UInt? in
             defer { state.handle = nil }
-            return state.handle
+            // One that is in use is freed by whoever uses it.
+            return state.isCancelling ? nil : state.handle
         }
-        PQfreeCancel(old.flatMap(OpaquePointer.init(bitPattern:)))
+        PQfreeCancel(unused.flatMap(OpaquePointer.init(bitPattern:)))
     }
 
     /// Numbers the call that begins.
@@ -39,16 +48,39 @@ final class PostgresCanceller: Sendable {
         }
     }
 
-    /// The call has ended. Waits for a cancel that is under way: it must not hit what comes next.
-    func end() { state.withLock { $0.isBusy = false } }
+    /// The call has ended. Waits for a cancel that is under way, which must not hit what comes next; answers false when that
+    /// takes too long, and the connection has to be given up.
+    func end() -> Bool {
+        let mustWait = state.withLock { state in
+            state.isBusy = false
+            state.isAwaited = state.isCancelling
+            return state.isCancelling
+        }
+        guard mustWait, ended.wait(timeout: .now() + Self.maximumWait) == .timedOut else { return true }
+        let isOver = state.withLock { state in
+            state.isAwaited = false
+            return !state.isCancelling
+        }
+        // It ended in this very moment.
+        if isOver { ended.wait() }
+        return isOver
+    }
 
     /// Asks the server to break the call off; blocks until it has been told. Does nothing when the call has ended.
     func cancel(_ call: Int) {
-        state.withLock { state in
-            guard state.isBusy, state.call == call, let handle = state.handle.flatMap(OpaquePointer.init(bitPattern:))
-            else { return }
-            var message = [CChar](repeating: 0, count: 256)
-            PQcancel(handle, &message, Int32(message.count))
+        let taken = state.withLock { state -> UInt? in
+            guard state.isBusy, state.call == call, !state.isCancelling else { return nil }
+            state.isCancelling = state.handle != nil
+            return state.handle
         }
+        guard let taken, let handle = OpaquePointer(bitPattern: taken) else { return }
+        var message = [CChar](repeating: 0, count: 256)
+        PQcancel(handle, &message, Int32(message.count))
+        let (isForgotten, isAwaited) = state.withLock { state in
+            state.isCancelling = false
+            return (state.handle != taken, state.isAwaited)
+        }
+        if isForgotten { PQfreeCancel(handle) }
+        if isAwaited { ended.signal() }
     }
 }

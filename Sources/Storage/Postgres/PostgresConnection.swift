@@ -16,7 +16,6 @@ final class PostgresConnection {
     private var nextName = 0
     /// When the last try to connect failed, and how many have in a row.
     private var failedTries = 0
-    private var failure = ""
     private var nextTry = ContinuousClock.now
 
     init(configuration: PostgresConfiguration, ambient: Ambient) {
@@ -31,7 +30,6 @@ final class PostgresConnection {
     private func connected() throws(PostgresError) -> OpaquePointer {
         if let connection, PQstatus(connection) == CONNECTION_OK, isQuiet(connection) { return connection }
         disconnect()
-        guard .now >= nextTry else { throw PostgresError.notConnected(failure) }
         do throws(PostgresError) {
             let opened = try Self.open(configuration)
             guard PQenterPipelineMode(opened) == 1, PQsetnonblocking(opened, 1) == 0 else {
@@ -44,12 +42,17 @@ final class PostgresConnection {
             return opened
         } catch {
             failedTries += 1
-            if case .notConnected(let reason) = error { failure = reason }
-            // 50 ms, 100, … to 1.6 s: not all at once when the server comes back.
-            let delay = Duration.milliseconds(50 << min(failedTries - 1, 5))
+            // 50 ms, 100, … to 400: not all at once when the server comes back.
+            let delay = Duration.milliseconds(50 << min(failedTries - 1, 3))
             nextTry = .now + delay * (0.5 + ambient.random() / 2)
             throw error
         }
+    }
+
+    /// Blocks until it is time to try to connect again.
+    func waitForNextTry() {
+        let rest = nextTry - .now
+        if failedTries > 0, rest > .zero { poll(nil, 0, Int32(rest.milliseconds.rounded(.up))) }
     }
 
     /// Opens a connection outside of pipeline mode.
@@ -104,44 +107,103 @@ final class PostgresConnection {
 
     // MARK: Batches
 
-    /// Runs the batch in one transaction.
-    ///
-    /// - Parameter onCall: told the call's number for `canceller` before anything is sent; answers whether it is still wanted.
-    func run(_ batch: Batch, readOnly: Bool, onCall: (Int) -> Bool) throws(PostgresError) -> [ResultSet] {
-        let connection = try connected()
-        defer { canceller.end() }
-        guard onCall(canceller.begin()) else { throw .cancelled }
-        let plan = PostgresPlan(batch, readOnly: readOnly, configuration: configuration)
-        do throws(PostgresError) {
-            return plan.results(try exchange(plan.commands, on: connection))
-        } catch {
-            // A transaction that was begun by name is ended by name, also when it failed.
-            if case .server = error, PQtransactionStatus(connection) != PQTRANS_IDLE,
-                (try? exchange([.rollback], on: connection)) == nil
-            {
-                disconnect()
+    /// Runs the calls, each in a transaction of its own, and ends them. Those for which nothing has to be prepared or tidied
+    /// up share a round trip.
+    func run(_ calls: [PostgresCall]) {
+        var rest = calls.map { (call: $0, plan: PostgresPlan($0.batch, readOnly: $0.readOnly, configuration: configuration)) }[
+            ...]
+        while !rest.isEmpty {
+            do throws(PostgresError) {
+                let connection = try connected()
+                let together = max(1, rest.prefix { isReady($0.plan) }.count)
+                if together == 1 {
+                    try runAlone(rest[rest.startIndex].call, rest[rest.startIndex].plan, on: connection)
+                } else {
+                    try runTogether(rest.prefix(together), on: connection)
+                }
+                rest = rest.dropFirst(together)
+            } catch {
+                // Nothing of it was sent.
+                rest.removeFirst().call.end(.failure(error))
             }
-            throw error
         }
     }
 
-    /// Sends the commands and a Sync, and reads every answer. A connection that breaks is given up.
-    private func exchange(_ commands: [PostgresCommand], on connection: OpaquePointer) throws(PostgresError) -> [ResultSet] {
+    private func isReady(_ plan: PostgresPlan) -> Bool {
+        !plan.isNamed && (configuration.pooler != .none || plan.commands.allSatisfy { prepared[$0.statement] != nil })
+    }
+
+    private func runTogether(
+        _ calls: ArraySlice<(call: PostgresCall, plan: PostgresPlan)>, on connection: OpaquePointer
+    ) throws(PostgresError) {
         var exchange = PostgresExchange(connection: connection, patience: configuration.statementTimeout)
-        let forgets = mustForget(commands)
+        var sent = 0
         do throws(PostgresError) {
-            if forgets {
-                prepared = [:]
-                try exchange.send(.forgetPrepared, name: nil)
+            for (_, plan) in calls {
+                for command in plan.commands { try exchange.send(command, name: prepared[command.statement]) }
+                try exchange.sync()
+                sent += 1
             }
-            for command in commands { try send(command, in: &exchange) }
-            let answers = try exchange.finish()
-            prepared.merge(exchange.prepared) { $1 }
-            return forgets ? Array(answers.dropFirst()) : answers
         } catch {
-            if case .server = error { prepared.merge(exchange.prepared) { $1 } } else { disconnect() }
+            // The first are told apart from those that never went out.
+            guard sent > 0 else {
+                disconnect()
+                throw error
+            }
+        }
+        let results = exchange.finish()
+        for (entry, result) in zip(calls, results) { entry.call.end(result.map(entry.plan.results)) }
+        for entry in calls.dropFirst(sent) { entry.call.end(.failure(.notConnected(Self.message(connection)))) }
+        if sent < calls.count || results.contains(where: \.isBroken) { disconnect() }
+    }
+
+    private func runAlone(_ call: PostgresCall, _ plan: PostgresPlan, on connection: OpaquePointer) throws(PostgresError) {
+        guard call.isSending(canceller, canceller.begin()) else { throw .cancelled }
+        let result: Result<[ResultSet], PostgresError>
+        do throws(PostgresError) {
+            result = try exchange(plan.commands, on: connection)
+        } catch {
+            _ = canceller.end()
             throw error
         }
+        if result.isBroken {
+            disconnect()
+        } else if PQtransactionStatus(connection) != PQTRANS_IDLE, !rollBack(connection) {
+            // A transaction that was begun by name is ended by name, also when it failed.
+            disconnect()
+        }
+        if !canceller.end() { disconnect() }
+        call.end(result.map(plan.results))
+    }
+
+    private func rollBack(_ connection: OpaquePointer) -> Bool {
+        guard case .success? = try? exchange([.rollback], on: connection) else { return false }
+        return true
+    }
+
+    /// Sends the commands of one transaction, and answers what came of it.
+    ///
+    /// - Throws: `notConnected` when it could not be sent whole; the connection is given up then.
+    private func exchange(
+        _ commands: [PostgresCommand], on connection: OpaquePointer
+    ) throws(PostgresError) -> Result<[ResultSet], PostgresError> {
+        var exchange = PostgresExchange(connection: connection, patience: configuration.statementTimeout)
+        do throws(PostgresError) {
+            if mustForget(commands) {
+                prepared = [:]
+                try exchange.send(.forgetPrepared, name: nil)
+                // Alone, for it looks at the database, which a transaction's isolation has to be set before.
+                try exchange.sync()
+            }
+            for command in commands { try send(command, in: &exchange) }
+            try exchange.sync()
+        } catch {
+            disconnect()
+            throw error
+        }
+        let results = exchange.finish()
+        prepared.merge(exchange.prepared) { $1 }
+        return results[results.count - 1]
     }
 
     /// Whether what the commands need prepared goes beyond the bound.
@@ -160,5 +222,16 @@ final class PostgresConnection {
         let name = "s\(nextName)"
         try exchange.prepare(command.statement, name: name)
         try exchange.send(command, name: name)
+    }
+}
+
+extension Result where Failure == PostgresError {
+    /// The connection is of no use any more.
+    fileprivate var isBroken: Bool {
+        switch self {
+        case .success, .failure(.cancelled): false
+        case .failure(.lost), .failure(.notConnected): true
+        case .failure(.server(let error)): error.isStale
+        }
     }
 }

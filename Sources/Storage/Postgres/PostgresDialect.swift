@@ -5,15 +5,16 @@ struct PostgresDialect: SQLDialect {
     /// Held until the transaction ends: between "there is none" and the first one nobody else may look.
     let lockFirst: SQLStatement? = SQLStatement("SELECT pg_advisory_xact_lock(7317001)")
 
+    /// As an array the rows are chosen once; a join might choose, and lock, others for each row it looks at.
     func claimJobs(kindCount: Int) -> String {
         let kinds = (0..<kindCount).map { "?\($0 + 4)" }.joined(separator: ", ")
         return """
             UPDATE jobs SET state = 'executing', attempt = attempt + 1, token = token + 1, lease_until = ?2
-            WHERE id IN (
+            WHERE id = ANY (ARRAY(
                 SELECT id FROM jobs
                 WHERE state IN ('available', 'retryable') AND run_at <= ?1 AND kind IN (\(kinds))
                 ORDER BY run_at, id LIMIT ?3 FOR UPDATE SKIP LOCKED
-            )
+            ))
             RETURNING \(JobRepository.leaseColumns)
             """
     }

@@ -43,24 +43,29 @@ public final class PostgresEngine: SQLEngine {
     private func perform(_ batch: Batch, readOnly: Bool) async throws -> [ResultSet] {
         let pool = pool(batch.scope)
         var conflicts = 0
+        var wasLost = false
+        let end = ContinuousClock.now + pool.patience
         while true {
             do {
                 return try await pool.run(batch, readOnly: readOnly)
             } catch PostgresError.cancelled {
                 throw CancellationError()
             } catch PostgresError.notConnected(let reason) {
-                try await wait(for: pool, reason)
+                try await wait(for: pool, reason, until: end, wasLost)
             } catch PostgresError.lost(let reason) {
                 guard readOnly || batch.isRepeatable else { throw StorageError.outcomeUnknown }
-                try await wait(for: pool, reason)
-            } catch PostgresError.server(let error) where error.isOutage {
-                try await wait(for: pool, error.message)
+                wasLost = !readOnly
+                try await wait(for: pool, reason, until: end, wasLost)
+            } catch PostgresError.server(let error) where error.isOutage || error.isStale {
+                try await wait(for: pool, error.message, until: end, wasLost)
             } catch PostgresError.server(let error) where error.isConflict {
                 conflicts += 1
                 guard conflicts < PostgresConfiguration.maximumConflicts else { throw error.storageError }
                 await Self.pause(.milliseconds(5 << conflicts) * (0.5 + ambient.random() / 2))
             } catch PostgresError.server(let error) {
                 throw Self.failure(error, of: batch)
+            } catch StorageError.overloaded where wasLost {
+                throw StorageError.outcomeUnknown
             }
         }
     }
@@ -73,8 +78,14 @@ public final class PostgresEngine: SQLEngine {
     }
 
     /// Waits a little for a server that is away, unless it has been away for too long.
-    private func wait(for pool: PostgresPool, _ reason: String) async throws {
-        guard pool.isWorthWaiting() else { throw StorageError.unavailable(reason) }
+    ///
+    /// - Parameter wasLost: an earlier try may have taken effect.
+    private func wait(
+        for pool: PostgresPool, _ reason: String, until end: ContinuousClock.Instant, _ wasLost: Bool
+    ) async throws {
+        guard pool.isWorthWaiting(), .now < end else {
+            throw wasLost ? StorageError.outcomeUnknown : StorageError.unavailable(reason)
+        }
         await Self.pause(.milliseconds(50) * (1 + ambient.random()))
     }
 

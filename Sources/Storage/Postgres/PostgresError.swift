@@ -39,7 +39,16 @@ extension PostgresError.ServerError {
         switch sqlState {
         case "23505": .uniqueViolation(constraint ?? message)
         case "23503": .foreignKeyViolation
-        default: .unavailable("\(sqlState) \(message)")
+        default: isPassing ? .unavailable("\(sqlState) \(message)") : .refused("\(sqlState) \(message)")
         }
     }
+
+    /// For want of something that may be there later: resources, a lock, an operator, the system, another transaction.
+    private var isPassing: Bool {
+        ["53", "55P03", "57", "58"].contains { sqlState.hasPrefix($0) } || isConflict
+    }
+
+    /// The connection is of no use any more, though it stands: the server has forgotten what was prepared, knows it under
+    /// another form, or has become one that only reads. Nothing took effect.
+    var isStale: Bool { ["26000", "42P05", "0A000", "25006"].contains(sqlState) }
 }

@@ -2,18 +2,20 @@ import CLibPQ
 import Domain
 import Glibc
 
-/// One round trip in pipeline mode: commands, a Sync, and their answers. libpq is used without blocking, so that long
-/// batches and long answers do not wait for each other.
+/// One round trip in pipeline mode: the commands of one transaction after another, a Sync behind each, and all their
+/// answers. libpq is used without blocking, so that long batches and long answers do not wait for each other.
 struct PostgresExchange {
     private enum Step {
         case prepare(PostgresStatement, name: String)
         case command(place: Int?)
+        case sync
     }
 
     private let connection: OpaquePointer
     /// How long the server may say nothing, in milliseconds.
     private let patience: Int32
     private var steps: [Step] = []
+    private var syncs = 0
     /// The names of what is being prepared.
     private(set) var names: [PostgresStatement: String] = [:]
     /// Those that the server has prepared; they stay so whatever comes of the batch.
@@ -45,44 +47,54 @@ struct PostgresExchange {
 
     private func unsent() -> PostgresError { .notConnected(PostgresConnection.message(connection)) }
 
-    /// Ends the transaction, and answers what each command answered.
-    ///
-    /// - Throws: `lost` when the connection broke: the transaction may have been committed.
-    mutating func finish() throws(PostgresError) -> [ResultSet] {
+    /// Ends a transaction: from here on it may be committed.
+    mutating func sync() throws(PostgresError) {
         guard PQpipelineSync(connection) == 1 else { throw unsent() }
+        steps.append(.sync)
+        syncs += 1
+    }
+
+    /// What each transaction came to, in order: what its commands answered; `server`; or `lost`, from the first on whose
+    /// Sync was not answered.
+    mutating func finish() -> [Result<[ResultSet], PostgresError>] {
+        var results: [Result<[ResultSet], PostgresError>] = []
         var answers: [ResultSet] = []
         var failure: PostgresError.ServerError?
         var step = 0
-        while true {
-            do throws(PostgresError) {
+        do throws(PostgresError) {
+            while results.count < syncs {
                 try receive()
-            } catch {
-                // After a refusal nothing can have been committed.
-                throw failure.map(PostgresError.server) ?? error
-            }
-            while PQisBusy(connection) == 0 {
-                guard let result = PQgetResult(connection) else {
-                    step += 1
-                    continue
-                }
-                defer { PQclear(result) }
-                switch PQresultStatus(result) {
-                case PGRES_PIPELINE_SYNC:
-                    if let failure { throw .server(failure) }
-                    return answers
-                case PGRES_PIPELINE_ABORTED: break
-                case PGRES_COMMAND_OK, PGRES_TUPLES_OK: take(result, step, &answers)
-                default:
-                    let refusal = try self.failure(result, step)
-                    failure = failure ?? refusal
+                while results.count < syncs, PQisBusy(connection) == 0 {
+                    guard let result = PQgetResult(connection) else {
+                        step += 1
+                        continue
+                    }
+                    defer { PQclear(result) }
+                    switch PQresultStatus(result) {
+                    case PGRES_PIPELINE_SYNC:
+                        results.append(failure.map { .failure(.server($0)) } ?? .success(answers))
+                        (answers, failure) = ([], nil)
+                        step += 1
+                    case PGRES_PIPELINE_ABORTED: break
+                    case PGRES_COMMAND_OK, PGRES_TUPLES_OK: take(result, step, &answers)
+                    default:
+                        let refusal = try self.failure(result, step)
+                        failure = failure ?? refusal
+                    }
                 }
             }
+        } catch {
+            // After a refusal nothing can have been committed.
+            if let failure { results.append(.failure(.server(failure))) }
+            while results.count < syncs { results.append(.failure(error)) }
         }
+        return results
     }
 
     private mutating func take(_ result: OpaquePointer, _ step: Int, _ answers: inout [ResultSet]) {
         switch steps[step] {
         case .prepare(let statement, let name): prepared[statement] = name
+        case .sync: break
         case .command:
             let rows = PostgresRows.read(result)
             let changes = PQresultStatus(result) == PGRES_TUPLES_OK ? rows.count : Int(String(cString: PQcmdTuples(result)))
@@ -100,11 +112,12 @@ struct PostgresExchange {
             throw .lost(PostgresConnection.message(connection))
         }
         var place: Int?
-        if step < steps.count {
-            if case .command(let statement) = steps[step] { place = statement }
-        } else if state.hasPrefix("57P") {
+        switch steps[step] {
+        case .prepare: break
+        case .command(let statement): place = statement
+        case .sync:
             // Ended by an administrator while it committed: perhaps after it had.
-            throw .lost(PostgresConnection.message(connection))
+            if state.hasPrefix("57P") { throw .lost(PostgresConnection.message(connection)) }
         }
         return .init(sqlState: state, message: field("M") ?? "", constraint: field("n"), statement: place)
     }

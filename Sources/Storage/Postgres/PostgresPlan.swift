@@ -32,13 +32,15 @@ struct PostgresCommand {
 /// What is sent for one batch: its statements, and what sets their transaction up.
 struct PostgresPlan {
     let commands: [PostgresCommand]
+    /// Its transaction is begun and ended by name.
+    let isNamed: Bool
     private let batch: Batch
     private let first: Int
 
     init(_ batch: Batch, readOnly: Bool, configuration: PostgresConfiguration) {
         self.batch = batch
         // Several reads see one state of the database. Everything else is one transaction by itself, up to its Sync.
-        let isNamed = readOnly && batch.statements.count > 1
+        isNamed = readOnly && batch.statements.count > 1
         var commands = isNamed ? [PostgresCommand.begin] : []
         if let context = Self.context(batch.scope, configuration) { commands.append(context) }
         first = commands.count

@@ -1,22 +1,38 @@
 import Domain
 import Synchronization
 
-/// Connections of one role, each with a thread of its own. Calls are served in the order in which they came.
+/// Connections of one role, each with a thread of its own. Calls are served in the order in which they came; when more wait
+/// than there are connections, several share a round trip.
 final class PostgresPool: Sendable {
+    /// Calls that share a round trip.
+    private static let maximumTogether = 16
+
+    private struct State {
+        var waiting: [PostgresCall] = []
+        /// Threads that serve, or are about to: each goes on while anybody waits.
+        var serving = 0
+        /// An alarm is set for the call that has waited longest.
+        var isWatched = false
+    }
+
+    private let state = Mutex(State())
     private let threads: ThreadPool<PostgresConnection>
     /// Tells the server to break calls off: a connection of its own each time, which may block.
     private let cancels = ThreadPool<Void>(name: "pg-cancel", threads: 1, maximumWaiting: .max) {}
+    private let connections: Int
     private let wait: Duration
     private let outage: Duration
     /// Since when this role cannot connect; `nil` while it can.
     private let downSince = Mutex<ContinuousClock.Instant?>(nil)
 
     init(name: String, configuration: PostgresConfiguration, ambient: Ambient) {
+        connections = configuration.connections
         wait = configuration.wait
         outage = configuration.outage
-        threads = ThreadPool(
-            name: name, threads: configuration.connections, maximumWaiting: PostgresConfiguration.maximumWaiting
-        ) { PostgresConnection(configuration: configuration, ambient: ambient) }
+        // Calls are bounded where they wait, in `state`; what waits here are only wake-ups.
+        threads = ThreadPool(name: name, threads: configuration.connections, maximumWaiting: .max) {
+            PostgresConnection(configuration: configuration, ambient: ambient)
+        }
     }
 
     /// Runs the batch on the next connection that is free. A read is broken off when its task is cancelled; a write never
@@ -24,17 +40,20 @@ final class PostgresPool: Sendable {
     ///
     /// - Throws: `PostgresError`; `StorageError.overloaded` when no connection came free in time.
     func run(_ batch: Batch, readOnly: Bool) async throws -> [ResultSet] {
-        let call = PostgresCall()
+        let call = PostgresCall(batch, readOnly: readOnly, until: .now + wait)
         let answers =
             readOnly
             ? try await withTaskCancellationHandler {
-                try await start(call, batch, readOnly: true)
+                try await start(call)
             } onCancel: {
                 call.cancel(on: cancels)
-            } : try await start(call, batch, readOnly: false)
+            } : try await start(call)
         downSince.withLock { $0 = nil }
         return answers
     }
+
+    /// How long one call may go on in all, however often it is tried.
+    var patience: Duration { wait + outage }
 
     /// Whether the server, which could not be reached just now, has not been away for too long.
     func isWorthWaiting() -> Bool {
@@ -45,10 +64,60 @@ final class PostgresPool: Sendable {
         }
     }
 
-    private func start(_ call: PostgresCall, _ batch: Batch, readOnly: Bool) async throws -> [ResultSet] {
+    private func start(_ call: PostgresCall) async throws -> [ResultSet] {
         try await withCheckedThrowingContinuation { continuation in
-            guard call.wait(continuation, atMost: wait) else { return }
-            threads.submit { connection in call.run(batch, readOnly: readOnly, on: connection) }
+            guard call.wait(continuation) else { return }
+            let (isTaken, mustWake, mustWatch) = state.withLock { state in
+                guard state.waiting.count < PostgresConfiguration.maximumWaiting else { return (false, false, false) }
+                state.waiting.append(call)
+                let (mustWake, mustWatch) = (state.serving < connections, !state.isWatched)
+                if mustWake { state.serving += 1 }
+                state.isWatched = true
+                return (true, mustWake, mustWatch)
+            }
+            guard isTaken else { return call.refuse(StorageError.overloaded) }
+            if mustWatch { watch(call.deadline) }
+            if mustWake { threads.submit { [self] connection in serve(connection) } }
+        }
+    }
+
+    private func serve(_ connection: Result<PostgresConnection, any Error>) {
+        // One that cannot connect must not snatch calls from those that can.
+        if case .success(let connection) = connection { connection.waitForNextTry() }
+        while let taken = take() {
+            let calls = taken.filter { $0.begin() }
+            switch connection {
+            case .success(let connection): connection.run(calls)
+            case .failure: for call in calls { call.refuse(StorageError.unavailable("the database is closed")) }
+            }
+        }
+    }
+
+    /// A fair share of those who wait, so that no connection idles; `nil` when nobody does, and the thread serves no more.
+    private func take() -> [PostgresCall]? {
+        state.withLock { state in
+            guard !state.waiting.isEmpty else {
+                state.serving -= 1
+                return nil
+            }
+            let share = min(max(state.waiting.count / connections, 1), Self.maximumTogether)
+            defer { state.waiting.removeFirst(share) }
+            return Array(state.waiting.prefix(share))
+        }
+    }
+
+    /// Refuses calls whose time is over, then looks again when the next one's is.
+    private func watch(_ deadline: ContinuousClock.Instant) {
+        _ = Alarms.shared.set(for: deadline) { [weak self] in
+            guard let self else { return }
+            let (late, next) = state.withLock { state in
+                let late = Array(state.waiting.prefix { $0.deadline <= .now })
+                state.waiting.removeFirst(late.count)
+                state.isWatched = !state.waiting.isEmpty
+                return (late, state.waiting.first?.deadline)
+            }
+            for call in late { call.refuse(StorageError.overloaded) }
+            if let next { watch(next) }
         }
     }
 
@@ -56,109 +125,5 @@ final class PostgresPool: Sendable {
     func close() {
         threads.close()
         cancels.close()
-    }
-}
-
-/// One call on its way through the pool: it waits, runs, and ends once, whoever is first to end it.
-private final class PostgresCall: Sendable {
-    private typealias Continuation = CheckedContinuation<[ResultSet], any Error>
-
-    /// How a cancellation reaches a call that runs.
-    private enum Reach {
-        /// It is being connected: the cancellation is noted.
-        case connecting(isCancelled: Bool)
-        case sent(PostgresCanceller, call: Int)
-    }
-
-    private enum State {
-        case new
-        case waiting(Continuation, alarm: Int)
-        case running(Continuation, Reach)
-        case ended
-    }
-
-    private let state = Mutex(State.new)
-
-    /// Answers whether the call is to be made: a call that was cancelled before it came is ended here.
-    func wait(_ continuation: CheckedContinuation<[ResultSet], any Error>, atMost bound: Duration) -> Bool {
-        let isWanted = state.withLock { state in
-            guard case .new = state else { return false }
-            let alarm = Alarms.shared.set(for: .now + bound) { self.abandon(StorageError.overloaded) }
-            state = .waiting(continuation, alarm: alarm)
-            return true
-        }
-        if !isWanted { continuation.resume(throwing: CancellationError()) }
-        return isWanted
-    }
-
-    func run(_ batch: Batch, readOnly: Bool, on connection: Result<PostgresConnection, any Error>) {
-        let isWanted = state.withLock { state in
-            guard case .waiting(let continuation, let alarm) = state else { return false }
-            Alarms.shared.remove(alarm)
-            state = .running(continuation, .connecting(isCancelled: false))
-            return true
-        }
-        guard isWanted else { return }
-        let result = Result { try Self.answer(batch, readOnly, connection, onCall: started) }
-        let continuation = state.withLock { state -> Continuation? in
-            defer { state = .ended }
-            if case .running(let continuation, _) = state { return continuation }
-            return nil
-        }
-        continuation?.resume(with: result)
-    }
-
-    private static func answer(
-        _ batch: Batch, _ readOnly: Bool, _ connection: Result<PostgresConnection, any Error>,
-        onCall: (PostgresCanceller, Int) -> Bool
-    ) throws -> [ResultSet] {
-        do {
-            let connection = try connection.get()
-            return try connection.run(batch, readOnly: readOnly) { onCall(connection.canceller, $0) }
-        } catch is ThreadPool<PostgresConnection>.Full {
-            throw StorageError.overloaded
-        } catch is ThreadPool<PostgresConnection>.Closed {
-            throw StorageError.unavailable("the database is closed")
-        }
-    }
-
-    /// Answers whether the call is still wanted.
-    private func started(_ canceller: PostgresCanceller, _ call: Int) -> Bool {
-        state.withLock { state in
-            guard case .running(let continuation, .connecting(false)) = state else { return false }
-            state = .running(continuation, .sent(canceller, call: call))
-            return true
-        }
-    }
-
-    func cancel(on cancels: ThreadPool<Void>) {
-        let running = state.withLock { state -> (PostgresCanceller, Int)? in
-            switch state {
-            case .new:
-                state = .ended
-                return nil
-            case .running(let continuation, .connecting):
-                state = .running(continuation, .connecting(isCancelled: true))
-                return nil
-            case .running(_, .sent(let canceller, let call)): return (canceller, call)
-            case .waiting, .ended: return nil
-            }
-        }
-        if let (canceller, call) = running {
-            cancels.submit { _ in canceller.cancel(call) }
-        } else {
-            abandon(CancellationError())
-        }
-    }
-
-    /// Ends a call that still waits.
-    private func abandon(_ error: any Error) {
-        let continuation = state.withLock { state -> Continuation? in
-            guard case .waiting(let continuation, let alarm) = state else { return nil }
-            Alarms.shared.remove(alarm)
-            state = .ended
-            return continuation
-        }
-        continuation?.resume(throwing: error)
     }
 }

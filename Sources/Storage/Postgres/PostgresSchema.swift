@@ -87,6 +87,16 @@ public final class PostgresSchema: SchemaTarget {
         return "postgresql://\(parts[0])\(parts[1].isEmpty ? "" : ":" + parts[1])/\(parts[2])"
     }
 
+    /// Whether libpq can read a connection URL, with a host and a port that can be ones. What is wrong is not told: the
+    /// usual fault is a password with characters that have to be percent-encoded, and libpq quotes them.
+    public static func isReadable(_ url: String) -> Bool {
+        guard let options = PQconninfoParse(url, nil) else { return false }
+        PQconninfoFree(options)
+        let isHost = option("host", of: url)?.contains("@") != true
+        let port = option("port", of: url) ?? ""
+        return isHost && port.split(separator: ",").allSatisfy { UInt16($0) != nil }
+    }
+
     private static func option(_ name: String, of url: String) -> String? {
         guard let options = PQconninfoParse(url, nil) else { return nil }
         defer { PQconninfoFree(options) }

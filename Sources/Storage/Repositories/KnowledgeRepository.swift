@@ -98,6 +98,8 @@ public struct KnowledgeRepository: KnowledgeStore {
         }
     }
 
+    /// The document comes first: of two that index it at the same time, the second then waits, and sees the first one's
+    /// chunks.
     public func finishIndexing(tenant: TenantID, _ id: DocumentID, chunks: [Chunk]) async throws {
         let inserts = chunks.map { chunk in
             SQLStatement(
@@ -114,7 +116,7 @@ public struct KnowledgeRepository: KnowledgeStore {
             """,
             [.id(tenant), .id(id), .int(chunks.count), .time(ambient.now())])
         _ = try await engine.write(
-            Batch(.tenant(tenant), [Self.deleteChunks(tenant, id)] + inserts + [ready], isRepeatable: true))
+            Batch(.tenant(tenant), [ready, Self.deleteChunks(tenant, id)] + inserts, isRepeatable: true))
     }
 
     public func failIndexing(tenant: TenantID, _ id: DocumentID, reason: String) async throws {
@@ -124,7 +126,7 @@ public struct KnowledgeRepository: KnowledgeStore {
             WHERE tenant_id = ?1 AND id = ?2
             """,
             [.id(tenant), .id(id), .text(reason), .time(ambient.now())])
-        _ = try await engine.write(Batch(.tenant(tenant), [Self.deleteChunks(tenant, id), failed], isRepeatable: true))
+        _ = try await engine.write(Batch(.tenant(tenant), [failed, Self.deleteChunks(tenant, id)], isRepeatable: true))
     }
 
     private static func deleteChunks(_ tenant: TenantID, _ id: DocumentID) -> SQLStatement {
@@ -132,10 +134,9 @@ public struct KnowledgeRepository: KnowledgeStore {
     }
 
     public func delete(tenant: TenantID, _ id: DocumentID) async throws -> Bool {
+        // Its chunks go with it.
         let delete = SQLStatement("DELETE FROM documents WHERE tenant_id = ?1 AND id = ?2", [.id(tenant), .id(id)])
-        let answers = try await engine.write(
-            Batch(.tenant(tenant), [Self.deleteChunks(tenant, id), delete], isRepeatable: true))
-        return answers[1].changes == 1
+        return try await engine.write(Batch(.tenant(tenant), [delete], isRepeatable: true))[0].changes == 1
     }
 
     public func search(

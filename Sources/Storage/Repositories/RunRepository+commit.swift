@@ -31,20 +31,31 @@ extension RunRepository {
         return RunReceipt(lastSeq: row.int(0), isCancelRequested: row.bool(1))
     }
 
+    /// Tries of a commit of which nobody knows whether it was made.
+    private static let maximumSettling = 5
+
     /// Repeats a commit of which nobody knows whether it was made. Where it was, the repetition is refused, for the log has
     /// moved on; and while the token is still ours, nobody else can have moved it.
     private func settle(_ commit: RunCommit) async throws -> RunReceipt {
-        guard case .holding(let token, _) = commit.authority else { throw StorageError.outcomeUnknown }
-        do {
-            return try await tryCommit(commit)
-        } catch is FenceLost {
-            let head = SQLStatement(
-                "SELECT last_seq, cancel_requested FROM run_heads WHERE tenant_id = ?1 AND run_id = ?2 AND token = ?3",
-                [.id(commit.tenant), .id(commit.run), .int(token)])
-            let answers = try await engine.read(Batch(.tenant(commit.tenant), [head]))
-            guard let row = answers[0].rows.first else { throw FenceLost() }
-            return RunReceipt(lastSeq: row.int(0), isCancelRequested: row.bool(1))
+        guard case .holding(let token, let lastSeq) = commit.authority else { throw StorageError.outcomeUnknown }
+        for _ in 0..<Self.maximumSettling {
+            do {
+                return try await tryCommit(commit)
+            } catch is FenceLost {
+                let head = SQLStatement(
+                    """
+                    SELECT last_seq, cancel_requested FROM run_heads
+                    WHERE tenant_id = ?1 AND run_id = ?2 AND token = ?3 AND last_seq = ?4
+                    """,
+                    [.id(commit.tenant), .id(commit.run), .int(token), .int(lastSeq + Int64(commit.events.count))])
+                let answers = try await engine.read(Batch(.tenant(commit.tenant), [head]))
+                guard let row = answers[0].rows.first else { throw FenceLost() }
+                return RunReceipt(lastSeq: row.int(0), isCancelRequested: row.bool(1))
+            } catch let error as StorageError where error.isPassing || error == .outcomeUnknown {
+                continue
+            }
         }
+        throw StorageError.outcomeUnknown
     }
 
     /// Moves the head by the number of events; where the authority does not hold, it moves nothing.

@@ -62,7 +62,17 @@ public final class ObservedEngine: SQLEngine {
             "The database was slow.",
             metadata: [
                 "operation": "\(batch.operation)", "duration_ms": "\(Int(duration.milliseconds))",
-                "sql": "\(batch.statements.map(\.sql).joined(separator: "; "))",
+                "sql": "\(Self.text(of: batch))",
             ])
+    }
+
+    private static let maximumLoggedCharacters = 2000
+
+    /// Each statement once: a batch may repeat one thousands of times.
+    private static func text(of batch: Batch) -> String {
+        var seen: Set<String> = []
+        let distinct = batch.statements.map(\.sql).filter { seen.insert($0).inserted }
+        return "\(batch.statements.count) statements: \(distinct.joined(separator: "; "))".prefix(maximumLoggedCharacters)
+            .description
     }
 }

@@ -16,9 +16,12 @@ struct KnowledgeRoutes {
         [
             APIRoute(.post, "/api/knowledge/documents", .scope("knowledge:write")) { try await add($0, $1) },
             APIRoute(.get, "/api/knowledge/documents", .scope("knowledge:read")) { request, context in
+                let collection = request.query("collection")
+                if let collection, !NewDocument.isCollectionName(collection) {
+                    throw Problem(.invalidRequest, "collection must be the name of a collection.")
+                }
                 let page = try await store.documents(
-                    tenant: try context.principal().tenant, collection: request.query("collection"),
-                    page: try request.page())
+                    tenant: try context.principal().tenant, collection: collection, page: try request.page())
                 return .json(page.json(\.json))
             },
             APIRoute(.get, "/api/knowledge/documents/{id}", .scope("knowledge:read")) { _, context in

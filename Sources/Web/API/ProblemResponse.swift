@@ -45,7 +45,7 @@ extension Problem {
             Problem(.bodyTooLarge, "The body is larger than this operation allows.")
         case StorageError.overloaded:
             Problem(.overloaded, "The database has too much to do. Try again shortly.", retryAfter: .seconds(1))
-        case is StorageError:
+        case StorageError.unavailable, StorageError.outcomeUnknown:
             Problem(.storageUnavailable, "The database does not answer. Try again shortly.", retryAfter: .seconds(5))
         case is ChannelError, is IOError: Problem(.malformedHTTP, "The connection broke off in the middle of the request.")
         case is CancellationError: Problem(.shuttingDown, "The server is shutting down.", retryAfter: .seconds(2))

@@ -49,6 +49,8 @@ enum DatabaseChoice: Sendable {
         guard let url = settings.string(setting) else { return nil }
         if !url.hasPrefix("postgres://"), !url.hasPrefix("postgresql://") {
             settings.fault(setting, "must start with postgresql://. To use the embedded database, leave it unset.")
+        } else if !PostgresSchema.isReadable(url) {
+            settings.fault(setting, "is no URL that can be read. In a password write @ as %40, / as %2F, : as %3A and % as %25.")
         }
         return url
     }

@@ -133,7 +133,10 @@ struct Platform {
 
     private func health() async -> HealthReport {
         do {
-            _ = try await engine.read(Batch(.system, [SQLStatement("SELECT 1")]))
+            // Both roles of PostgreSQL; any tenant will do.
+            for scope in [Batch.Scope.system, .tenant(TenantID(ambient.makeID()))] {
+                _ = try await engine.read(Batch(scope, [SQLStatement("SELECT 1")]))
+            }
             return HealthReport(checks: [.init(name: "storage", isHealthy: true)])
         } catch {
             return HealthReport(checks: [.init(name: "storage", isHealthy: false, detail: "The database does not answer.")])
