@@ -116,7 +116,7 @@ let package = Package(
         tests(
             "Agents", ["Agents", "Domain", "Queue", "Models", "Knowledge", "Coordination", "Storage", "TestSupport", .logging]),
         tests("Accounts", ["Accounts", "Domain", "Storage", "TestSupport", .crypto]),
-        tests("Storage", ["Storage", "Domain", "Queue", "Agents", "Knowledge", "Accounts", "TestSupport", .grdb]),
+        tests("Storage", ["Storage", "Domain", "Queue", "Agents", "Knowledge", "Accounts", "TestSupport", .grdb, .logging]),
         tests("Telemetry", ["Telemetry", "Domain", .logging, .coreMetrics]),
         tests(
             "Web",

@@ -211,6 +211,7 @@ struct ServerTests {
             let text = try await client.send("GET", "/api/metrics/prometheus").text
             #expect(text.contains(#"sba_runs_total{status="succeeded"} 1"#))
             #expect(text.contains(#"sba_tool_calls_total{outcome="succeeded",tool="note"} 1"#))
+            #expect(text.contains(#"sba_storage_duration_ms_count{operation="RunRepository.create"} 1"#))
             #expect(
                 text.contains(
                     #"http_request_duration_ms_count{method="GET",route="/api/agent/runs/{id}",status="200"}"#))

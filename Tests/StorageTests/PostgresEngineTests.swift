@@ -209,7 +209,7 @@ struct PostgresEngineTests {
 
     @Test("many calls share few connections, each in a transaction of its own", arguments: TestEngine.postgres)
     func shared(engine: TestEngine) async throws {
-        try await with(engine, { $0.connections = 2 }) { database, _ in
+        try await with(engine, { ($0.connections, $0.wait) = (2, .seconds(120)) }) { database, _ in
             let sealed = "INSERT INTO signing_keys (id, sealed, created_at) VALUES (?1, 'x', 1)"
             let outcomes = await withTaskGroup(of: Bool.self) { group in
                 for number in 0..<400 {

@@ -21,10 +21,16 @@ public final class SBAProcess: Sendable {
 
     public let folder: TemporaryFolder
     private let environment: [String: String]
+    private let binary: String
     private let state: Mutex<(process: Process?, url: String, starts: Int)>
 
-    /// - Parameter environment: besides the path, the only variables that the binary gets.
-    public init(environment: [String: String] = [:], folder: TemporaryFolder = TemporaryFolder()) {
+    /// - Parameters:
+    ///   - environment: besides the path, the only variables that the binary gets.
+    ///   - binary: the one that was built with the tests, unless another is named.
+    public init(
+        environment: [String: String] = [:], folder: TemporaryFolder = TemporaryFolder(), binary: String? = nil
+    ) {
+        self.binary = binary ?? Self.binary
         self.folder = folder
         self.environment = environment
         state = Mutex((nil, "", 0))
@@ -42,7 +48,7 @@ public final class SBAProcess: Sendable {
 
     private func makeProcess(_ arguments: [String], _ more: [String: String]) -> Process {
         let process = Process()
-        process.executableURL = URL(fileURLWithPath: Self.binary)
+        process.executableURL = URL(fileURLWithPath: binary)
         process.arguments = arguments
         process.currentDirectoryURL = URL(fileURLWithPath: folder.path)
         var environment = self.environment.merging(more) { $1 }

@@ -138,6 +138,8 @@ final class PostgresConnection {
     ) throws(PostgresError) {
         var exchange = PostgresExchange(connection: connection, patience: configuration.statementTimeout)
         var sent = 0
+        // libpq sends at every Sync; the kernel gathers what it sends until it is told that all is there.
+        gather(true, connection)
         do throws(PostgresError) {
             for (_, plan) in calls {
                 for command in plan.commands { try exchange.send(command, name: prepared[command.statement]) }
@@ -151,10 +153,18 @@ final class PostgresConnection {
                 throw error
             }
         }
+        gather(false, connection)
         let results = exchange.finish()
         for (entry, result) in zip(calls, results) { entry.call.end(result.map(entry.plan.results)) }
         for entry in calls.dropFirst(sent) { entry.call.end(.failure(.notConnected(Self.message(connection)))) }
         if sent < calls.count || results.contains(where: \.isBroken) { disconnect() }
+    }
+
+    /// Does nothing to a connection that is none of TCP.
+    private func gather(_ isOn: Bool, _ connection: OpaquePointer) {
+        var value: Int32 = isOn ? 1 : 0
+        setsockopt(
+            PQsocket(connection), Int32(IPPROTO_TCP), TCP_CORK, &value, socklen_t(MemoryLayout<Int32>.size))
     }
 
     private func runAlone(_ call: PostgresCall, _ plan: PostgresPlan, on connection: OpaquePointer) throws(PostgresError) {

@@ -95,6 +95,9 @@ struct PostgresExchange {
         switch steps[step] {
         case .prepare(let statement, let name): prepared[statement] = name
         case .sync: break
+        case .command(place: nil):
+            // Of what is around a batch nobody wants the answer.
+            answers.append(ResultSet(rows: [], changes: 0))
         case .command:
             let rows = PostgresRows.read(result)
             let changes = PQresultStatus(result) == PGRES_TUPLES_OK ? rows.count : Int(String(cString: PQcmdTuples(result)))

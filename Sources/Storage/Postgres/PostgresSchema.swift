@@ -57,11 +57,13 @@ public final class PostgresSchema: SchemaTarget {
     public func prepareRoles(passwords: [Role: String]) async throws {
         try await asOwner { owner in
             do {
+                try owner.script("BEGIN; SELECT pg_advisory_xact_lock(\(Self.lock))")
                 try owner.script(Self.rolesScript)
                 for role in Role.allCases {
                     guard let password = passwords[role] else { continue }
                     try owner.setPassword(password, of: role)
                 }
+                try owner.script("COMMIT")
             } catch let refusal as OwnerConnection.Refusal where refusal.sqlState == Self.insufficientPrivilege {
                 let names = Role.allCases.map { "'\($0.rawValue)'" }.joined(separator: ", ")
                 let count = try owner.query("SELECT rolname FROM pg_roles WHERE rolname IN (\(names))").count
