@@ -355,8 +355,10 @@ def compare_storage(folder: Path, rounds: int, seconds: int, urls: dict[str, str
             "--seconds", str(seconds)]
     subprocess.run([*ours, "--work", "read", "--prepare"], check=True)
     # More callers than connections, as in a server; those who wait share round trips.
-    for work, script, callers, name in (("read", READ, 64, "reads of a run a second through the repository"),
-                                        ("append", APPEND, 16, "fenced appends of three events a second")):
+    for work, script, callers, name in (
+            ("read", READ, 16, "reads of a run a second through the repository, 16 callers"),
+            ("read", READ, 256, "the same, 256 callers"),
+            ("append", APPEND, 16, "fenced appends of three events a second, 16 callers")):
         (folder / f"{work}.sql").write_text(script)
         pgbench = ["pgbench", "-n", "-M", "prepared", "-c8", "-j2", f"-T{seconds}", "-f", str(folder / f"{work}.sql"),
                    urls["DATABASE_URL"]]
