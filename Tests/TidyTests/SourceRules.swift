@@ -85,6 +85,8 @@ struct SourceRules {
             (#"Double\.random|UInt64\.random"#, ["Sources/Domain/Time/Ambient.swift"]),
             (#"ProcessInfo\.processInfo\.environment|getenv\("#, ["Sources/sba/Terminal/Terminal.swift"]),
             (#"(?<![.\w])print\("#, []),
+            // What a browser may know is no setting of the server.
+            (#"NEXT_PUBLIC_"#, []),
             (#"try! "#, ["Sources/Telemetry/Logs/Redactor.swift"]),
         ]
         for file in Repository.files(under: "Sources") {

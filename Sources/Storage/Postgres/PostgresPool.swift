@@ -11,6 +11,8 @@ final class PostgresPool: Sendable {
         var waiting: [PostgresCall] = []
         /// Threads that serve, or are about to: each goes on while anybody waits.
         var serving = 0
+        /// Those of them that are at a call.
+        var busy = 0
         /// An alarm is set for the call that has waited longest.
         var isWatched = false
     }
@@ -82,9 +84,12 @@ final class PostgresPool: Sendable {
     }
 
     private func serve(_ connection: Result<PostgresConnection, any Error>) {
-        // One that cannot connect must not snatch calls from those that can.
-        if case .success(let connection) = connection { connection.waitForNextTry() }
-        while let taken = take() {
+        var wasBusy = false
+        while true {
+            // One that cannot connect must not snatch calls from those that can.
+            if case .success(let connection) = connection { connection.waitForNextTry() }
+            guard let taken = take(wasBusy: wasBusy) else { return }
+            wasBusy = true
             let calls = taken.filter { $0.begin() }
             switch connection {
             case .success(let connection): connection.run(calls)
@@ -93,14 +98,18 @@ final class PostgresPool: Sendable {
         }
     }
 
-    /// A fair share of those who wait, so that no connection idles; `nil` when nobody does, and the thread serves no more.
-    private func take() -> [PostgresCall]? {
+    /// A fair share of those who wait, among the connections that are not at a call; `nil` when nobody waits, and the thread
+    /// serves no more.
+    private func take(wasBusy: Bool) -> [PostgresCall]? {
         state.withLock { state in
+            if wasBusy { state.busy -= 1 }
             guard !state.waiting.isEmpty else {
                 state.serving -= 1
                 return nil
             }
-            let share = min(max(state.waiting.count / connections, 1), Self.maximumTogether)
+            let free = connections - state.busy
+            let share = min((state.waiting.count + free - 1) / free, Self.maximumTogether)
+            state.busy += 1
             defer { state.waiting.removeFirst(share) }
             return Array(state.waiting.prefix(share))
         }
