@@ -29,6 +29,7 @@ test: ## Install what is missing and run every test.
 check: lint test ## Format, warnings as errors, tests, coverage and contract: what CI runs.
 	@scripts/coverage.sh
 	@.tools/contract/bin/python -m openapi_spec_validator openapi.yaml
+	@.tools/contract/bin/python scripts/api_docs.py --check
 	@.build/debug/sba config --markdown | diff -u docs/configuration.md - \
 		|| { echo "docs/configuration.md is old: make docs"; exit 1; }
 	@scripts/counts.sh
@@ -42,7 +43,9 @@ format: ## Format the code.
 hooks: ## Format before each commit.
 	git config core.hooksPath scripts/hooks
 
-docs: ## Make docs/configuration.md from the declarations.
+docs: ## Make docs/api.md and what /docs shows from openapi.yaml, and docs/configuration.md from the declarations.
+	@scripts/venv.sh contract
+	.tools/contract/bin/python scripts/api_docs.py
 	swift build $(TEST_FLAGS) --product sba
 	.build/debug/sba config --markdown > docs/configuration.md
 

@@ -21,6 +21,7 @@ extension Target.Dependency {
     static let hummingbird = product(name: "Hummingbird", package: "hummingbird")
     static let hummingbirdCore = product(name: "HummingbirdCore", package: "hummingbird")
     static let hummingbirdTesting = product(name: "HummingbirdTesting", package: "hummingbird")
+    static let hummingbirdHTTP2 = product(name: "HummingbirdHTTP2", package: "hummingbird")
     static let jwtKit = product(name: "JWTKit", package: "jwt-kit")
     static let logging = product(name: "Logging", package: "swift-log")
     static let metrics = product(name: "Metrics", package: "swift-metrics")
@@ -28,6 +29,7 @@ extension Target.Dependency {
     static let nioCore = product(name: "NIOCore", package: "swift-nio")
     static let nioHTTP1 = product(name: "NIOHTTP1", package: "swift-nio")
     static let nioHTTPTypes = product(name: "NIOHTTPTypes", package: "swift-nio-extras")
+    static let nioSSL = product(name: "NIOSSL", package: "swift-nio-ssl")
     static let systemPackage = product(name: "SystemPackage", package: "swift-system")
     static let nioPosix = product(name: "NIOPosix", package: "swift-nio")
     static let serviceLifecycle = product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
@@ -56,6 +58,7 @@ let package = Package(
         .package(url: github + "apple/swift-metrics", from: "2.13.0"),
         .package(url: github + "apple/swift-nio", from: "2.101.2"),
         .package(url: github + "apple/swift-nio-extras", from: "1.35.2"),
+        .package(url: github + "apple/swift-nio-ssl", from: "2.37.6"),
         .package(url: github + "apple/swift-system", from: "1.8.1"),
         .package(url: github + "groue/GRDB.swift", from: "7.10.0"),
         .package(url: github + "hummingbird-project/hummingbird", from: "2.28.1"),
@@ -84,10 +87,11 @@ let package = Package(
         library(
             "Web",
             [
-                "Domain", "Knowledge", "Agents", "Accounts", .hummingbird, .hummingbirdCore, .httpTypes, .nioCore, .nioHTTP1,
-                .nioHTTPTypes, .crypto, .logging,
+                "Domain", "Knowledge", "Agents", "Accounts", .hummingbird, .hummingbirdCore, .hummingbirdHTTP2, .httpTypes,
+                .nioCore, .nioHTTP1, .nioHTTPTypes, .nioSSL, .crypto, .logging,
                 .metrics, .serviceLifecycle,
-            ]),
+            ],
+            resources: [.embedInCode("Documentation/viewer.html")]),
         .executableTarget(
             name: "sba",
             dependencies: [

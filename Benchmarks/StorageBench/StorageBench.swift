@@ -59,7 +59,7 @@ struct StorageBench: AsyncParsableCommand {
         let now = Ambient.system.now()
         try await AccountRepository(engine: engine).create(
             User(id: Self.user, email: "storage-bench@example.com", createdAt: now), passwordHash: "none",
-            tenant: Tenant(id: Self.tenant, name: "Bench", createdAt: now), role: .owner, onlyFirst: false)
+            tenant: Tenant(id: Self.tenant, name: "Bench", createdAt: now), role: .owner, onlyFirst: false, audit: [])
         let principal = Principal(tenant: Self.tenant, user: Self.user, scopes: ["*"])
         for number in 0..<Self.runs {
             let id = Self.run(number)

@@ -26,6 +26,7 @@ struct SBA: AsyncParsableCommand {
             """,
         version: Version.text,
         subcommands: [
-            Serve.self, Migrate.self, Chat.self, Runs.self, Config.self, Doctor.self, VersionCommand.self,
+            Serve.self, Migrate.self, Chat.self, Runs.self, Users.self, Tenants.self, Keys.self, Config.self, Doctor.self,
+            VersionCommand.self,
         ])
 }

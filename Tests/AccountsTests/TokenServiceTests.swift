@@ -8,7 +8,7 @@ import Testing
 private let pem = TokenService.makeKey()
 
 private func makeService(
-    _ keys: [(id: String, pem: String)] = [(id: "key-1", pem: pem)], clock: ManualClock = ManualClock()
+    _ keys: [SigningKey] = [SigningKey(id: "key-1", pem: pem)], clock: ManualClock = ManualClock()
 ) async throws -> TokenService {
     try await TokenService(keys: keys, now: { clock.now })
 }
@@ -53,6 +53,7 @@ private func claims(_ changes: [String: JSONValue] = [:], clock: ManualClock = M
     var members: [String: JSONValue] = [
         "iss": "sba", "aud": ["sba-api"], "sub": .string("\(UserID(UUID()))"), "iat": .int(seconds),
         "exp": .int(seconds + 900), "tid": .string("\(TenantID(UUID()))"), "mv": 1,
+        "sid": .string("\(SignInID(UUID()))"),
     ]
     for (name, value) in changes { members[name] = value }
     return .object(members.filter { $0.value != .null })
@@ -60,7 +61,8 @@ private func claims(_ changes: [String: JSONValue] = [:], clock: ManualClock = M
 
 private let wrongClaims: [[String: JSONValue]] = [
     ["iss": "other"], ["iss": ""], ["iss": .null], ["aud": ["other"]], ["aud": "other"], ["aud": .null], ["sub": "someone"],
-    ["sub": .null], ["tid": "somewhere"], ["tid": .null], ["mv": "1"], ["mv": .null], ["exp": .null], ["exp": "soon"],
+    ["sub": .null], ["tid": "somewhere"], ["tid": .null], ["mv": "1"], ["mv": .null], ["sid": "x"], ["sid": .null],
+    ["exp": .null], ["exp": "soon"],
     ["iat": .null],
 ]
 
@@ -68,6 +70,12 @@ private let garbage = [
     "", ".", "..", "...", "a.b.c", "eyJhbGciOiJFUzI1NiJ9", "eyJhbGciOiJFUzI1NiJ9.e30", "eyJhbGciOiJFUzI1NiJ9.e30.",
     "eyJhbGciOiJFUzI1NiJ9.e30.AAAA", "Bearer x", "\u{1F511}.\u{1F511}.\u{1F511}", "null", "{}",
 ]
+
+extension TokenService {
+    fileprivate func issue(_ membership: Membership) async throws -> String {
+        try await issue(membership, signIn: SignInID(UUID()))
+    }
+}
 
 @Suite("Access tokens")
 struct TokenServiceTests {
@@ -174,7 +182,7 @@ struct TokenServiceTests {
 
     @Test("A token of another key is invalid, under its own name or under ours", arguments: ["key-1", "key-2"])
     func otherKey(id: String) async throws {
-        let stranger = try await makeService([(id: id, pem: TokenService.makeKey())])
+        let stranger = try await makeService([SigningKey(id: id, pem: TokenService.makeKey())])
         let code = try await refusal(try await stranger.issue(makeMembership()), by: try await makeService())
         #expect(code == .tokenInvalid)
     }
@@ -183,7 +191,9 @@ struct TokenServiceTests {
     func rotation() async throws {
         let membership = makeMembership()
         let old = try await makeService().issue(membership)
-        let service = try await makeService([(id: "key-2", pem: TokenService.makeKey()), (id: "key-1", pem: pem)])
+        let service = try await makeService([
+            SigningKey(id: "key-2", pem: TokenService.makeKey()), SigningKey(id: "key-1", pem: pem),
+        ])
         let verified = try await service.verify(old)
         #expect(verified.user == membership.user)
         let header = try json(parts(try await service.issue(membership))[0])
@@ -222,7 +232,9 @@ struct TokenServiceTests {
 
     @Test("The key set publishes every key under its id, and nothing private")
     func keySet() async throws {
-        let service = try await makeService([(id: "key-1", pem: pem), (id: "key-2", pem: TokenService.makeKey())])
+        let service = try await makeService([
+            SigningKey(id: "key-1", pem: pem), SigningKey(id: "key-2", pem: TokenService.makeKey()),
+        ])
         let keys = try #require(service.jwks["keys"]?.array)
         #expect(keys.compactMap { $0["kid"]?.string } == ["key-1", "key-2"])
         for key in keys {

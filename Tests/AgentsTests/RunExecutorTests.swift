@@ -135,7 +135,7 @@ struct RunExecutorTests {
                     "RunRepository.create", "JobRepository.claim", "RunRepository.snapshot", "RunRepository.commit",
                     "RunRepository.commit",
                 ])
-            #expect(asked.reduce(0) { $0 + $1.statements } == 23)
+            #expect(asked.reduce(0) { $0 + $1.statements } == 24)
             #expect(
                 try await bench.types(run) == [
                     "RUN_STARTED", "STEP_STARTED", "TEXT_MESSAGE_START", "TEXT_MESSAGE_CONTENT", "TEXT_MESSAGE_END",

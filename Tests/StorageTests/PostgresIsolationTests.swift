@@ -20,7 +20,10 @@ struct PostgresIsolationTests {
                 let own = SQLStatement("SELECT 1 FROM \(table.name) WHERE \(table.key) = '\(TwoTenants.mine)'")
                 if await tenants.outcome(own, as: .mine) != .met(1) { unseen.append(table.name) }
             }
-            #expect(unseen == ["chunk_words", "signing_keys", "users"], "all else is there to be seen by its tenant")
+            #expect(
+                unseen == [
+                    "chunk_words", "external_identities", "password_resets", "refresh_tokens", "sign_ins", "signing_keys",
+                ], "all else is there to be seen by its tenant")
             let before = try await tenants.contents(of: tables)
             for caller in [Caller.nobody, .empty, .mine, .pretender] {
                 for statement in tables.flatMap({ $0.intrusions(by: caller) }) {
@@ -47,8 +50,16 @@ struct PostgresIsolationTests {
                         AND t.attname = CASE c.confrelid WHEN 'tenants'::regclass THEN 'id' ELSE 'tenant_id' END
                 )
                 """)
-            let users = ["agent_runs", "memberships", "sessions"].map { "\($0): FOREIGN KEY (user_id) REFERENCES users(id)" }
-            #expect(untied.map { $0.replacing(" ON DELETE CASCADE", with: "") }.sorted() == users, "users have no tenant")
+            let users = ["agent_runs", "external_identities", "memberships", "password_resets", "sessions", "sign_ins"].map {
+                "\($0): FOREIGN KEY (user_id) REFERENCES users(id)"
+            }
+            // Users and sign-ins have no tenant; what is audited may have none.
+            let others = [
+                "audit_logs: FOREIGN KEY (tenant_id) REFERENCES tenants(id)",
+                "refresh_tokens: FOREIGN KEY (sign_in_id) REFERENCES sign_ins(id)",
+            ]
+            let found = untied.map { $0.replacing(" ON DELETE CASCADE", with: "") }
+            #expect(Set(found).symmetricDifference(users + others) == [])
             // Nobody but the owner writes words.
             let children = try await tenants.owner.ask(
                 """
@@ -58,7 +69,7 @@ struct PostgresIsolationTests {
                 """)
             #expect(Set(children).isSuperset(of: ["agent_runs", "messages", "tool_calls"]))
             for table in try await tenants.tables() where children.contains(table.name) {
-                let moved = "{\"tenant_id\": \"\(TwoTenants.mine)\"}"
+                let moved = "{\"tenant_id\": \"\(TwoTenants.mine)\", \"hash\": \"moved\"}"
                 let row = try await tenants.owner.ask("SELECT $row$\(table.row)$row$::jsonb || '\(moved)'")
                 let insert = table.insert(try #require(row.first))
                 await #expect(throws: StorageError.foreignKeyViolation, "\(table.name)") {
@@ -317,26 +328,42 @@ extension PostgresIsolationTests {
     private static let policies: [String] = {
         let tenant = "(tenant_id = current_tenant_id())"
         let maintenance = "(current_setting('app.maintenance'::text, true) = 'on'::text)"
-        let tenantTables = """
-            agent_runs agent_steps chunks document_contents documents idempotency_keys jobs memberships messages \
-            run_commands run_events run_heads sessions
+        let member = """
+            (EXISTS ( SELECT 1
+               FROM memberships m
+              WHERE ((m.user_id = users.id) AND (m.tenant_id = current_tenant_id()))))
             """
         return [
-            "tenant PERMISSIVE ALL sba_app \(tenant) / \(tenant): \(tenantTables) tool_calls",
+            """
+            tenant PERMISSIVE ALL sba_app \(tenant) / \(tenant): agent_runs agent_steps api_keys audit_logs chunks \
+            document_contents documents idempotency_keys invitations jobs memberships messages run_commands run_events \
+            run_heads sessions tenant_origins tool_calls usage_metrics
+            """,
             "tenant PERMISSIVE ALL sba_app (id = current_tenant_id()) / (id = current_tenant_id()): tenants",
             "indexing PERMISSIVE SELECT sba_owner \(tenant) /: documents",
-            "system PERMISSIVE ALL sba_system true / true: jobs memberships signing_keys tenants users",
-            "system PERMISSIVE SELECT sba_system true /: agent_runs",
+            "member PERMISSIVE SELECT sba_app \(member) /: users",
             """
-            maintenance PERMISSIVE ALL sba_owner \(maintenance) / \(maintenance): \
-            \(tenantTables) signing_keys tenants tool_calls users
+            system PERMISSIVE ALL sba_system true / true: api_keys audit_logs external_identities invitations jobs \
+            memberships password_resets refresh_tokens sign_ins signing_keys tenant_origins tenants usage_metrics users
+            """,
+            "system PERMISSIVE ALL sba_system true /: agent_runs", "erasing PERMISSIVE ALL sba_system true /: sessions",
+            """
+            maintenance PERMISSIVE ALL sba_owner \(maintenance) / \(maintenance): agent_runs agent_steps api_keys \
+            audit_logs chunks document_contents documents external_identities idempotency_keys invitations jobs memberships \
+            messages password_resets refresh_tokens run_commands run_events run_heads sessions sign_ins signing_keys \
+            tenant_origins tenants tool_calls usage_metrics users
             """,
         ]
     }()
 
     private static let tablePrivileges = [
-        "sba_app SELECT: memberships schema_migrations tenants",
-        "sba_app INSERT, SELECT: document_contents idempotency_keys messages run_commands run_events sessions",
+        "sba_app SELECT: memberships schema_migrations", "sba_app SELECT, UPDATE (name): tenants",
+        "sba_app SELECT (id, email, created_at, is_operator): users",
+        """
+        sba_app INSERT, SELECT: audit_logs document_contents idempotency_keys messages run_commands run_events sessions \
+        usage_metrics
+        """,
+        "sba_app INSERT, SELECT, UPDATE (revoked_at, last_used_at): api_keys",
         """
         sba_app INSERT, SELECT, UPDATE (status, output, error_code, error_message, input_tokens, output_tokens, started_at, \
         finished_at, deadline_at): agent_runs
@@ -346,14 +373,25 @@ extension PostgresIsolationTests {
         "sba_app INSERT, SELECT, UPDATE (state, attempt, token, result, finished_at): tool_calls",
         "sba_app INSERT, SELECT, UPDATE (state, attempt, run_at, lease_until, last_error, finished_at): jobs",
         "sba_app DELETE, INSERT, SELECT, UPDATE (status, failure, chunk_count, updated_at): documents",
-        "sba_app DELETE, INSERT, SELECT: chunks",
-        "sba_system SELECT: schema_migrations",
-        "sba_system SELECT (status): agent_runs",
+        "sba_app DELETE, INSERT, SELECT: chunks invitations tenant_origins",
+        "sba_system SELECT: schema_migrations tenant_origins",
+        "sba_system DELETE, SELECT (user_id, status): agent_runs",
+        "sba_system DELETE, SELECT (tenant_id, user_id): sessions",
+        "sba_system DELETE, SELECT: api_keys invitations",
+        "sba_system DELETE, INSERT, SELECT: password_resets",
+        "sba_system DELETE, INSERT, SELECT, UPDATE (password_hash, is_operator): users",
+        "sba_system DELETE, INSERT, SELECT, UPDATE (role, version): memberships",
+        "sba_system DELETE, INSERT, SELECT, UPDATE (name): tenants",
+        "sba_system INSERT, SELECT, UPDATE (sealed, retired_at): signing_keys",
+        "sba_system INSERT, SELECT, UPDATE (tenant_id, ended_at): sign_ins",
+        "sba_system INSERT, SELECT, UPDATE (used_at): refresh_tokens",
+        "sba_system INSERT, SELECT, UPDATE (user_id, address, target): audit_logs",
+        "sba_system SELECT (user_id), UPDATE (user_id): usage_metrics",
         """
         sba_system SELECT (id, tenant_id, kind, subject, state, attempt, maximum_attempts, token, run_at, lease_until), \
         UPDATE (state, attempt, token, run_at, lease_until): jobs
         """,
-        "sba_system INSERT, SELECT: memberships signing_keys tenants users",
+        "sba_system INSERT, SELECT: external_identities",
     ]
 
     private static let functionPrivileges = [
@@ -371,11 +409,17 @@ extension PostgresIsolationTests {
         "CREATE VIEW sba.more AS SELECT 1 AS one", "CREATE FUNCTION sba.more() RETURNS int LANGUAGE sql RETURN 1",
         "ALTER FUNCTION sba.current_tenant_id() OWNER TO CURRENT_USER", "CREATE SCHEMA more", "DROP SCHEMA sba CASCADE",
         "TRUNCATE tenants CASCADE", "TRUNCATE run_events", "UPDATE run_events SET type = 'more'", "DELETE FROM run_events",
-        "DELETE FROM users", "DELETE FROM signing_keys", "SELECT 1 FROM chunk_words", "SELECT without_accents('more')",
+        "DELETE FROM signing_keys", "DELETE FROM audit_logs", "DELETE FROM usage_metrics",
+        "UPDATE audit_logs SET action = 'more'", "SELECT 1 FROM chunk_words", "SELECT without_accents('more')",
     ]
-    private static let refusedToApplication = ["SET ROLE sba_system", "SELECT 1 FROM users", "SELECT 1 FROM signing_keys"]
+    private static let refusedToApplication = [
+        "SET ROLE sba_system", "SELECT password_hash FROM users", "SELECT 1 FROM signing_keys", "SELECT 1 FROM sign_ins",
+        "SELECT 1 FROM refresh_tokens", "SELECT 1 FROM password_resets", "SELECT 1 FROM external_identities",
+        "DELETE FROM users", "DELETE FROM tenants", "DELETE FROM sessions", "UPDATE audit_logs SET user_id = NULL",
+    ]
     private static let refusedToSystem = [
-        "SET ROLE sba_app", "SELECT text FROM messages", "SELECT prompt FROM agent_runs", "SELECT 1 FROM documents",
+        "SET ROLE sba_app", "SELECT name FROM usage_metrics", "SELECT text FROM messages", "SELECT prompt FROM agent_runs",
+        "SELECT 1 FROM documents",
         "SELECT 1 FROM document_contents", "SELECT 1 FROM chunks", "SELECT 1 FROM run_events", "SELECT 1 FROM tool_calls",
         "SELECT last_error FROM jobs", "SELECT 1 FROM search_chunks('more', NULL, 10)",
     ]
@@ -482,7 +526,11 @@ private struct TwoTenants {
             """)
         var tables: [Table] = []
         for name in names {
-            let key = ["signing_keys", "tenants", "users"].contains(name) ? "id" : "tenant_id"
+            let keys = [
+                "signing_keys": "id", "tenants": "id", "users": "id", "refresh_tokens": "sign_in_id",
+                "password_resets": "user_id", "external_identities": "user_id",
+            ]
+            let key = keys[name] ?? "tenant_id"
             let columns = try await owner.ask(
                 """
                 SELECT attname FROM pg_attribute WHERE attrelid = '\(name)'::regclass AND attnum > 0 AND NOT attisdropped
@@ -531,6 +579,16 @@ private struct TwoTenants {
         INSERT INTO users VALUES ('\(id)', '\(id)@example.com', 'none', 1);
         INSERT INTO memberships VALUES ('\(id)', '\(id)', 'owner', 1, 1);
         INSERT INTO signing_keys VALUES ('\(id)', 'sealed', 1);
+        INSERT INTO tenant_origins VALUES ('\(id)', 'https://\(id).example.com');
+        INSERT INTO sign_ins VALUES ('\(id)', '\(id)', '\(id)', 1);
+        INSERT INTO refresh_tokens VALUES ('refresh \(id)', '\(id)', NULL, 1);
+        INSERT INTO password_resets VALUES ('\(id)', 'reset \(id)', 1);
+        INSERT INTO external_identities VALUES ('https://issuer.example.com', '\(id)', '\(id)');
+        INSERT INTO invitations VALUES ('\(id)', '\(id)', 'guest@example.com', 'member', 'invitation \(id)', 1, 1);
+        INSERT INTO api_keys VALUES ('\(id)', '\(id)', '\(id)', 'key', 'sba_', 'key \(id)', 'runs:read', 1);
+        INSERT INTO audit_logs VALUES ('\(id)', '\(id)', '\(id)', NULL, NULL, 'test', 'audit.read', NULL, '{}', 1);
+        INSERT INTO usage_metrics
+        VALUES ('\(id)', '\(id)', '\(id)', '\(id)', 'default', 'model', 'test/model', 1, 1, 1, 1, 1);
         INSERT INTO sessions VALUES ('\(id)', '\(id)', '\(id)', 1);
         INSERT INTO agent_runs (
             tenant_id, id, session_id, user_id, scopes, request_id, prompt, options, status, created_at, deadline_at

@@ -261,7 +261,8 @@ struct RunStoreConformanceTests {
                     run, .holding(token: 1, lastSeq: 1), [],
                     [
                         .stepRestarted(step.id, attempt: 2),
-                        .stepFinished(step.id, output: turn, inputTokens: 5, outputTokens: 7), .toolCallRequested(call),
+                        .stepFinished(step.id, output: turn, StepUse(name: "test/model", inputTokens: 5, outputTokens: 7)),
+                        .toolCallRequested(call),
                         .toolCallMoved(id: call.id, from: .requested, to: .dispatching, attempt: 1, result: nil),
                         .toolCallMoved(id: call.id, from: .dispatching, to: .succeeded, attempt: 1, result: "4"),
                     ]))

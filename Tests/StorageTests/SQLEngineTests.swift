@@ -29,7 +29,7 @@ struct SQLEngineTests {
                 return await group.reduce(into: 0) { $0 += $1 ? 1 : 0 }
             }
             #expect(outcomes == 25)
-            let stored = try await database.accounts.signingKeys()
+            let stored = try await database.signingKeys.signingKeys(at: Ambient.system.now())
             #expect(stored.count == 25)
         }
     }
@@ -47,7 +47,7 @@ struct SQLEngineTests {
                 }
                 try await group.waitForAll()
             }
-            #expect(try await database.accounts.signingKeys().count == 200)
+            #expect(try await database.signingKeys.signingKeys(at: Ambient.system.now()).count == 200)
             #expect(database.engine.commitCount - before < 200)
         }
     }
@@ -101,11 +101,11 @@ struct SQLEngineTests {
             try await withThrowingTaskGroup(of: Void.self) { group in
                 for number in 0..<5 {
                     let key = SealedSigningKey(id: "\(number)", sealed: "x", createdAt: database.ambient.now())
-                    group.addTask { try await database.accounts.addFirst(key) }
+                    group.addTask { try await database.signingKeys.addFirst(key) }
                 }
                 try await group.waitForAll()
             }
-            let keys = try await database.accounts.signingKeys()
+            let keys = try await database.signingKeys.signingKeys(at: Ambient.system.now())
             #expect(keys.count == 1)
         }
     }

@@ -34,5 +34,7 @@ public final class CountingEngine: SQLEngine {
         state.withLock { $0.append(asked) }
     }
 
+    public func scrub() async throws { try await engine.scrub() }
+
     public func close() async { await engine.close() }
 }

@@ -4,6 +4,7 @@ import Domain
 import Foundation
 import Queue
 import Storage
+import Synchronization
 
 /// The engines that every storage test runs on.
 public enum TestEngine: String, CaseIterable, Sendable {
@@ -25,6 +26,11 @@ public enum TestEngine: String, CaseIterable, Sendable {
 public struct TestDatabase: Sendable {
     public let engine: CountingEngine
     public let accounts: AccountRepository
+    public let signingKeys: SigningKeyRepository
+    public let apiKeys: APIKeyRepository
+    public let audit: AuditRepository
+    public let usage: UsageRepository
+    public let erasure: ErasureRepository
     public let jobs: JobRepository
     public let runs: RunRepository
     public let knowledge: KnowledgeRepository
@@ -52,8 +58,12 @@ public struct TestDatabase: Sendable {
         _ engine: any SQLEngine, holdsDatabaseAlone: Bool, _ ambient: Ambient, _ work: (TestDatabase) async throws -> Void
     ) async throws {
         let engine = CountingEngine(engine)
+        let cache = holdsDatabaseAlone ? StandingCacheHandle() : nil
         let database = TestDatabase(
-            engine: engine, accounts: AccountRepository(engine: engine, holdsDatabaseAlone: holdsDatabaseAlone),
+            engine: engine, accounts: AccountRepository(engine: engine, cache: cache),
+            signingKeys: SigningKeyRepository(engine: engine), apiKeys: APIKeyRepository(engine: engine),
+            audit: AuditRepository(engine: engine), usage: UsageRepository(engine: engine),
+            erasure: ErasureRepository(engine: engine, cache: cache),
             jobs: JobRepository(engine: engine, ambient: ambient), runs: RunRepository(engine: engine, ambient: ambient),
             knowledge: KnowledgeRepository(engine: engine, ambient: ambient), ambient: ambient)
         do {
@@ -70,8 +80,17 @@ public struct TestDatabase: Sendable {
         let now = ambient.now()
         let user = User(id: UserID(ambient.makeID()), email: "\(UUID())@example.com".lowercased(), createdAt: now)
         let tenant = Tenant(id: TenantID(ambient.makeID()), name: "Test", createdAt: now)
-        try await accounts.create(user, passwordHash: "none", tenant: tenant, role: .owner, onlyFirst: false)
+        try await accounts.create(user, passwordHash: "none", tenant: tenant, role: .owner, onlyFirst: false, audit: [])
         return Principal(tenant: tenant.id, user: user.id, scopes: scopes)
+    }
+
+    /// A sign-in of a member, as signing in begins one.
+    public func makeSignIn(_ principal: Principal) async throws -> SignInID {
+        let token = RefreshToken(
+            hash: OpaqueToken(.refresh).hash, signIn: SignInID(ambient.makeID()), user: principal.user,
+            tenant: principal.tenant, expiresAt: ambient.now().adding(RefreshToken.lifetime))
+        try await accounts.begin(token, audit: .test(.signedIn, in: principal.tenant))
+        return token.signIn
     }
 
     /// A run as the API would make it.
@@ -86,6 +105,40 @@ public struct TestDatabase: Sendable {
             job: NewJob(id: JobID(ambient.makeID()), kind: RunExecutor.kind, subject: id.uuid, maximumAttempts: 100),
             idempotency: key)
     }
+}
+
+extension AuditEntry {
+    /// A row that some change is written with.
+    public static func test(
+        _ action: AuditAction, in tenant: TenantID?, by user: UserID? = nil, target: String? = nil,
+        at time: Timestamp = Ambient.system.now()
+    ) -> AuditEntry {
+        AuditEntry(
+            id: AuditID(.version7(at: time)), tenant: tenant,
+            requester: Requester(user: user, address: "192.0.2.7", requestID: "test"), action: action, target: target,
+            time: time)
+    }
+}
+
+extension AccountStore {
+    /// Stores a user with a tenant of their own, which no audit row tells of.
+    public func create(_ user: User, passwordHash: String, tenant: Tenant, role: Role, onlyFirst: Bool) async throws {
+        try await create(
+            user, passwordHash: passwordHash, tenant: tenant, role: role, onlyFirst: onlyFirst, audit: [])
+    }
+}
+
+/// Keeps what is sent in memory.
+public final class FakeMailer: Mailer {
+    private let mails = Mutex<[Mail]>([])
+
+    public init() {}
+
+    public var sent: [Mail] { mails.withLock { $0 } }
+
+    public func send(_ mail: Mail) async throws { mails.withLock { $0.append(mail) } }
+    public func forget(address: String) async throws { mails.withLock { $0.removeAll { $0.to == address } } }
+    public func forget(tenant: TenantID) async throws { mails.withLock { $0.removeAll { $0.tenant == tenant } } }
 }
 
 /// A folder that is removed with its last owner.

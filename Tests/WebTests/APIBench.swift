@@ -21,32 +21,39 @@ struct APIBench: Sendable {
     let server: WebServer
     let accounts: AccountService
     let tokens: TokenService
-    let keys: [(id: String, pem: String)]
+    let keys: [SigningKey]
     let store: AccountRepository
+    let mailer: FakeMailer
     let client: any TestClientProtocol
 
     static func with(
-        registration: RegistrationPolicy = .open, _ work: @escaping @Sendable (APIBench) async throws -> Void
+        registration: RegistrationPolicy = .open, issuers: [TrustedIssuer] = [], keySets: (any KeySetSource)? = nil,
+        http: HTTPConfiguration = HTTPConfiguration(), _ work: @escaping @Sendable (APIBench) async throws -> Void
     ) async throws {
         try await TestDatabase.with { database in
             let sealer = SecretSealer(secret: SecretSealer.makeSecret())
-            let keys = try await SigningKeys.load(from: database.accounts, sealer: sealer, ambient: .system)
+            let signingKeys = SigningKeys(store: database.signingKeys, sealer: sealer, ambient: .system)
+            let keys = try await signingKeys.load()
             let tokens = try await TokenService(keys: keys, now: Ambient.system.now)
             let hasher = PasswordHasher()
             defer { hasher.close() }
+            let mailer = FakeMailer()
             let accounts = AccountService(
-                store: database.accounts, hasher: hasher, tokens: tokens, policy: registration)
+                store: database.accounts, keys: database.apiKeys, hasher: hasher, tokens: tokens, signingKeys: signingKeys,
+                issuers: TrustedIssuers(issuers, source: keySets), policy: registration, mailer: mailer,
+                limiter: InProcessRateLimiter())
             let models = ModelCatalog(providers: ["test": ScriptedChatModel([])], defaultModel: "test/model")
             let tools = try ToolCatalog([try CalculatorTool()])
             let bus = InProcessEventBus()
             let signal = Signal()
             let server = WebServer(
                 services: .init(
-                    accounts: accounts,
+                    accounts: accounts, erasure: ErasureService(store: database.erasure, accounts: accounts),
+                    audit: AuditService(store: database.audit), usage: database.usage,
                     runs: RunService(store: database.runs, models: models, tools: tools, bus: bus, jobs: signal),
                     knowledge: database.knowledge, gateway: LiveGateway(store: database.runs, bus: bus), jobs: signal,
                     health: { HealthReport(checks: [.init(name: "storage", isHealthy: true)]) }, metrics: { "x 1\n" }),
-                version: "test")
+                http: http, version: "test")
             var logger = Logger(label: "test")
             logger.logLevel = .critical
             let application = Application(router: server.router(), logger: logger)
@@ -54,8 +61,7 @@ struct APIBench: Sendable {
                 try await work(
                     APIBench(
                         database: database, server: server, accounts: accounts, tokens: tokens, keys: keys,
-                        store: database.accounts,
-                        client: client))
+                        store: database.accounts, mailer: mailer, client: client))
             }
         }
     }
@@ -74,10 +80,14 @@ struct APIBench: Sendable {
         let user = User(id: UserID(UUID()), email: "\(UUID())@example.com".lowercased(), createdAt: now)
         let tenant = Tenant(id: TenantID(UUID()), name: "Test", createdAt: now)
         try await store.create(user, passwordHash: "none", tenant: tenant, role: role, onlyFirst: false)
-        let membership = Membership(tenant: tenant.id, user: user.id, role: role, version: 1)
-        return (
-            try await tokens.issue(membership), Principal(tenant: tenant.id, user: user.id, scopes: role.scopes)
-        )
+        return try await token(of: Membership(tenant: tenant.id, user: user.id, role: role, version: 1))
+    }
+
+    /// A token of a new sign-in of a member.
+    func token(of membership: Membership) async throws -> (token: String, principal: Principal) {
+        let principal = Principal(tenant: membership.tenant, user: membership.user, scopes: membership.role.scopes)
+        let signIn = try await database.makeSignIn(principal)
+        return (try await tokens.issue(membership, signIn: signIn), principal)
     }
 
     func send(

@@ -2,6 +2,7 @@ import Accounts
 import Domain
 import Foundation
 import HTTPTypes
+import TestSupport
 import Testing
 import Web
 
@@ -131,24 +132,27 @@ struct BadInputTests {
             let (token, principal) = try await bench.makeToken()
             let parts = token.split(separator: ".").map(String.init)
             let none = Data(#"{"alg":"none","typ":"JWT"}"#.utf8).base64EncodedString().replacingOccurrences(of: "=", with: "")
-            let other = try await TokenService(keys: [("other", TokenService.makeKey())], now: Ambient.system.now)
+            let other = try await TokenService(
+                keys: [SigningKey(id: "other", pem: TokenService.makeKey())], now: Ambient.system.now)
             let membership = Membership(tenant: principal.tenant, user: principal.user, role: .owner, version: 1)
+            let signIn = try await bench.database.makeSignIn(principal)
             let past = Timestamp(microseconds: Ambient.system.now().microseconds - 3_600_000_000)
             let forged = [
                 "", "x", "a.b.c", parts[0] + "." + parts[1], "\(none).\(parts[1]).", "\(none).\(parts[1]).\(parts[2])",
                 parts[0] + "." + parts[1] + "." + String(parts[2].reversed()), String(repeating: "a", count: 10_000),
-                try await other.issue(membership),
+                try await other.issue(membership, signIn: signIn),
             ]
             for forgery in forged {
                 let answer = try await bench.send(.get, "/api/auth/me", token: forgery)
                 #expect(answer.status == 401 && answer.code == "token_invalid", "\(forgery.prefix(40)): \(answer.code ?? "")")
             }
             let outdated = Membership(tenant: principal.tenant, user: principal.user, role: .owner, version: 0)
-            let revoked = try await bench.send(.get, "/api/auth/me", token: try await bench.tokens.issue(outdated))
+            let revoked = try await bench.send(
+                .get, "/api/auth/me", token: try await bench.tokens.issue(outdated, signIn: signIn))
             #expect(revoked.code == "token_invalid")
             let basic = try await bench.send(.get, "/api/auth/me", headers: ["Authorization": "Basic eDp5"])
             #expect(basic.code == "token_invalid")
-            let expired = try await TokenService(keys: bench.keys, now: { past }).issue(membership)
+            let expired = try await TokenService(keys: bench.keys, now: { past }).issue(membership, signIn: signIn)
             let late = try await bench.send(.get, "/api/auth/me", token: expired)
             #expect(late.status == 401 && late.code == "token_expired")
             #expect(try await bench.send(.get, "/api/auth/me", token: token).status == 200)

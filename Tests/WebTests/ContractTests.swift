@@ -40,15 +40,9 @@ struct ContractTests {
         try await APIBench.with { bench in
             var routes: [String: String] = [:]
             for route in bench.server.routes {
-                let access =
-                    switch route.access {
-                    case .open: "open"
-                    case .signedIn: "signed-in"
-                    case .scope(let scope): scope
-                    }
-                routes["\(route.method.rawValue) \(route.path)"] = access
+                routes["\(route.method.rawValue) \(route.path)"] = route.access.name
             }
-            #expect(routes.count > 15)
+            #expect(routes.count > 45)
             let contract = try contract()
             #expect(contract == routes)
         }
@@ -66,15 +60,39 @@ struct ContractTests {
         }
     }
 
-    @Test("a viewer may read and nothing else")
-    func viewer() async throws {
+    @Test("each role may do what its scopes say, and an operator what concerns the platform", arguments: Role.allCases)
+    func roles(role: Role) async throws {
         try await APIBench.with { bench in
-            let (token, _) = try await bench.makeToken(role: .viewer)
+            let (token, principal) = try await bench.makeToken(role: role)
+            let (operatorToken, `operator`) = try await bench.makeToken(role: role)
+            try await bench.store.setOperator(
+                `operator`.user, true, audit: .test(.operatorChanged, in: nil, target: "user"))
             for route in bench.server.routes {
                 guard case .scope(let scope) = route.access else { continue }
                 let path = route.path.replacingOccurrences(of: "{id}", with: "\(UUID())".lowercased())
-                let answer = try await bench.send(route.method, path, token: token)
-                #expect((answer.status == 403) == scope.hasSuffix(":write"), "\(route.method) \(route.path): \(answer.status)")
+                for (token, isOperator) in [(token, false), (operatorToken, true)] {
+                    let answer = try await bench.send(route.method, path, token: token)
+                    let may = principal.may(scope) || isOperator && scope.hasPrefix("platform:")
+                    // Whoever may is told what is wrong with the empty request, or gets an answer.
+                    #expect(
+                        (answer.status == 403) == !may, "\(role) \(isOperator): \(route.method) \(route.path) \(answer.status)")
+                }
+            }
+        }
+    }
+
+    @Test("an API key may do what its scopes say, and nothing that is for people", arguments: Role.keyScopes)
+    func keys(scope: String) async throws {
+        try await APIBench.with { bench in
+            let (token, _) = try await bench.makeToken()
+            let made = try await bench.send(
+                .post, "/api/api-keys", token: token, json: ["name": "test", "scopes": [.string(scope)]])
+            let key = try #require(made.json["key"]?.string)
+            for route in bench.server.routes where route.access != .open {
+                let path = route.path.replacingOccurrences(of: "{id}", with: "\(UUID())".lowercased())
+                let answer = try await bench.send(route.method, path, token: key)
+                let may = route.access == .signedIn || route.access == .scope(scope)
+                #expect((answer.status == 403) == !may, "\(scope): \(route.method) \(route.path) \(answer.status)")
             }
         }
     }
@@ -88,13 +106,34 @@ struct ContractTests {
             let document = try await bench.send(
                 .post, "/api/knowledge/documents", token: owner, json: ["title": "Mine", "text": "mine"])
             #expect(run.status == 202 && document.status == 202)
-            for route in bench.server.routes where route.path.contains("{id}") {
-                let id = route.path.contains("/runs/") ? run.json["id"]?.string : document.json["id"]?.string
-                let path = route.path.replacingOccurrences(of: "{id}", with: try #require(id))
-                let body: JSONValue = ["toolCallId": "x", "decision": "retry"]
+            let key = try await bench.send(
+                .post, "/api/api-keys", token: owner, json: ["name": "mine", "scopes": ["runs:read"]])
+            let invitation = try await bench.send(
+                .post, "/api/invitations", token: owner, json: ["email": "friend@example.com", "role": "member"])
+            #expect(key.status == 201 && invitation.status == 201)
+            let ids = [
+                "runs": run.json["id"], "documents": document.json["id"], "api-keys": key.json["id"],
+                "invitations": invitation.json["id"], "tenants": .string("\(principal.tenant)"),
+                "users": .string("\(principal.user)"),
+            ]
+            for route in bench.server.routes where route.path.contains("{id}") && !route.path.contains("/platform/") {
+                let kind = route.path.split(separator: "/").prefix { $0 != "{id}" }.last.map(String.init) ?? ""
+                let id = try #require(ids[kind]??.string, "\(kind) has no example")
+                let path = route.path.replacingOccurrences(of: "{id}", with: id)
+                let body: JSONValue = kind == "users" ? ["role": "viewer"] : ["toolCallId": "x", "decision": "retry"]
                 let answer = try await bench.send(route.method, path, token: stranger, json: body)
                 #expect(answer.status == 404 && answer.code == "not_found", "\(route.method) \(route.path): \(answer.status)")
+                let elsewhere = try await bench.send(
+                    route.method, path, token: stranger, headers: ["X-Tenant-Id": "\(principal.tenant)"], json: body)
+                #expect(elsewhere.status == 404, "\(route.method) \(route.path) by X-Tenant-Id")
             }
+            for list in ["/api/api-keys", "/api/invitations"] {
+                #expect(try await bench.send(.get, list, token: stranger).json["items"] == [])
+            }
+            let members = try await bench.send(.get, "/api/users", token: stranger).text
+            let audit = try await bench.send(.get, "/api/audit-logs", token: stranger).text
+            let usage = try await bench.send(.get, "/api/usage?groupBy=user", token: stranger).text
+            for text in [members, audit, usage] { #expect(!text.contains("\(principal.user)")) }
             for list in ["/api/agent/runs", "/api/knowledge/documents"] {
                 #expect(try await bench.send(.get, list, token: stranger).json["items"] == [])
                 #expect(try await bench.send(.get, list, token: owner).json["items"]?.array?.count == 1)

@@ -5,42 +5,34 @@ public struct User: Hashable, Sendable {
     public let id: UserID
     /// Lowercase.
     public let email: String
+    /// Whether the person runs the platform, whatever they are in a tenant.
+    public let isOperator: Bool
     public let createdAt: Timestamp
 
-    public init(id: UserID, email: String, createdAt: Timestamp) {
+    public init(id: UserID, email: String, isOperator: Bool = false, createdAt: Timestamp) {
         self.id = id
         self.email = email
+        self.isOperator = isOperator
         self.createdAt = createdAt
     }
 }
 
 /// A customer: everything it owns is seen by its members only.
 public struct Tenant: Hashable, Sendable {
+    public static let nameCharacters = 1...100
+    public static let maximumOrigins = 20
+
     public let id: TenantID
     public let name: String
+    /// Origins whose pages may call the API for this tenant, as browsers send them.
+    public let corsOrigins: [String]
     public let createdAt: Timestamp
 
-    public init(id: TenantID, name: String, createdAt: Timestamp) {
+    public init(id: TenantID, name: String, corsOrigins: [String] = [], createdAt: Timestamp) {
         self.id = id
         self.name = name
+        self.corsOrigins = corsOrigins
         self.createdAt = createdAt
-    }
-}
-
-/// What a member may do in a tenant, from most to least.
-public enum Role: String, CaseIterable, Sendable {
-    case owner
-    case admin
-    case member
-    case viewer
-
-    /// The scopes of whoever signs in with this role.
-    public var scopes: [String] {
-        switch self {
-        case .owner, .admin: ["*"]
-        case .member: ["runs:*", "knowledge:*"]
-        case .viewer: ["runs:read", "knowledge:read"]
-        }
     }
 }
 
@@ -60,45 +52,54 @@ public struct Membership: Hashable, Sendable {
     }
 }
 
-/// Holds users, tenants, memberships and signing keys. Every call is atomic.
-public protocol AccountStore: Sendable {
-    /// Stores a user with a tenant of their own.
-    ///
-    /// - Throws: `Problem` with `email_taken`; with `registration_closed` when `onlyFirst` and some user exists.
-    func create(_ user: User, passwordHash: String, tenant: Tenant, role: Role, onlyFirst: Bool) async throws
+/// A member as the other members see them.
+public struct Member: Hashable, Sendable {
+    public let user: User
+    public let role: Role
+    public let joinedAt: Timestamp
 
-    /// Whether nobody has registered yet.
-    func isEmpty() async throws -> Bool
-
-    func user(email: String) async throws -> (user: User, passwordHash: String)?
-
-    func user(_ id: UserID) async throws -> User?
-
-    func tenant(_ id: TenantID) async throws -> Tenant?
-
-    /// The memberships of a user, oldest first.
-    func memberships(of user: UserID) async throws -> [Membership]
-
-    func membership(tenant: TenantID, user: UserID) async throws -> Membership?
-
-    /// The sealed signing keys, newest first.
-    func signingKeys() async throws -> [SealedSigningKey]
-
-    /// Stores a signing key unless there is one: of processes that start together, one brings it.
-    func addFirst(_ key: SealedSigningKey) async throws
+    public init(user: User, role: Role, joinedAt: Timestamp) {
+        self.user = user
+        self.role = role
+        self.joinedAt = joinedAt
+    }
 }
 
-/// A private key as it rests in the database.
-public struct SealedSigningKey: Hashable, Sendable {
-    /// The JWK's `kid`.
-    public let id: String
-    /// The private key in PEM, sealed by `SecretSealer`.
-    public let sealed: String
-    public let createdAt: Timestamp
+/// What an authenticated request rests on: the membership as it is now, and whether its user is an operator.
+public struct Standing: Hashable, Sendable {
+    public let membership: Membership
+    public let isOperator: Bool
 
-    public init(id: String, sealed: String, createdAt: Timestamp) {
+    public init(membership: Membership, isOperator: Bool) {
+        self.membership = membership
+        self.isOperator = isOperator
+    }
+
+    /// All that the member may do now.
+    public var scopes: [String] { membership.role.scopes + (isOperator ? Role.operatorScopes : []) }
+}
+
+/// An offer of a place in a tenant to whoever reads mail at an address.
+public struct Invitation: Hashable, Sendable {
+    public static let lifetime: Duration = .seconds(7 * 24 * 3600)
+
+    public let id: InvitationID
+    public let tenant: TenantID
+    /// Lowercase.
+    public let email: String
+    public let role: Role
+    public let createdAt: Timestamp
+    public let expiresAt: Timestamp
+
+    public init(
+        id: InvitationID, tenant: TenantID, email: String, role: Role, createdAt: Timestamp,
+        expiresAt: Timestamp
+    ) {
         self.id = id
-        self.sealed = sealed
+        self.tenant = tenant
+        self.email = email
+        self.role = role
         self.createdAt = createdAt
+        self.expiresAt = expiresAt
     }
 }

@@ -13,10 +13,18 @@ public final class PasswordHasher: Sendable {
     private static let hashBytes = 32
     private static let maximumRunning = 2
     private static let maximumWaiting = 16
+    /// How long one may wait for its turn: who waited longer has gone, or soon goes.
+    private static let maximumWait: Duration = .seconds(15)
+    /// The threads yield to those that serve requests (setpriority(2), -20 to 19), who are then hardly slowed down.
+    private static let niceness: CInt = 10
     public static let passwordLength = 10...200
 
     private let threads = ThreadPool<Void>(
-        name: "scrypt", threads: maximumRunning, maximumWaiting: maximumWaiting, make: {})
+        name: "scrypt", threads: maximumRunning, maximumWaiting: maximumWaiting,
+        make: {
+            // 0 is the calling thread, on Linux. Where it may not yield it works on all the same.
+            _ = setpriority(__priority_which_t(PRIO_PROCESS.rawValue), 0, niceness)
+        })
 
     public init() {}
 
@@ -49,8 +57,10 @@ public final class PasswordHasher: Sendable {
     }
 
     private func derive(_ password: String, salt: Data) async throws -> Data {
+        let start = ContinuousClock.now
         do {
             return try await threads.run { _ in
+                guard .now - start <= Self.maximumWait else { throw Self.overloaded }
                 // The library takes no empty input; a NUL stands in, which no password that was set can be.
                 let input = password.isEmpty ? Data([0]) : Data(password.utf8)
                 let key = try KDF.Scrypt.deriveKey(
@@ -59,7 +69,10 @@ public final class PasswordHasher: Sendable {
                 return key.withUnsafeBytes { Data($0) }
             }
         } catch is ThreadPool<Void>.Full {
-            throw Problem(.overloaded, "Too many sign-ins at once. Try again shortly.", retryAfter: .seconds(2))
+            throw Self.overloaded
         }
     }
+
+    private static let overloaded = Problem(
+        .overloaded, "Too many sign-ins at once. Try again shortly.", retryAfter: .seconds(2))
 }

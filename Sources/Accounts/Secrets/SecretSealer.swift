@@ -9,30 +9,40 @@ import Foundation
 public struct SecretSealer: Sendable {
     public static let minimumKeyCharacters = 32
 
-    private let key: SymmetricKey
-    private let keyID: String
+    private struct Key: Sendable {
+        let id: String
+        let key: SymmetricKey
 
-    /// - Parameter secret: the master secret, at least `minimumKeyCharacters` long; the key is derived by HKDF-SHA256.
-    public init(secret: String) {
-        key = HKDF<SHA256>.deriveKey(
-            inputKeyMaterial: SymmetricKey(data: Data(secret.utf8)), info: Data("sba sealed secrets v1".utf8),
-            outputByteCount: 32)
-        let digest = key.withUnsafeBytes { SHA256.hash(data: Data($0)) }
-        keyID = digest.prefix(4).map { String($0 >> 4, radix: 16) + String($0 & 15, radix: 16) }.joined()
+        init(_ secret: String) {
+            key = HKDF<SHA256>.deriveKey(
+                inputKeyMaterial: SymmetricKey(data: Data(secret.utf8)), info: Data("sba sealed secrets v1".utf8),
+                outputByteCount: 32)
+            let digest = key.withUnsafeBytes { SHA256.hash(data: Data($0)) }
+            id = digest.prefix(4).hexadecimal
+        }
+    }
+
+    private let current: Key
+    private let previous: Key?
+
+    /// - Parameters:
+    ///   - secret: the master secret, at least `minimumKeyCharacters` long; the key is derived by HKDF-SHA256.
+    ///   - previous: the one before it, whose sealed values still open, until they are sealed anew.
+    public init(secret: String, previous: String? = nil) {
+        current = Key(secret)
+        self.previous = previous.map { Key($0) }
     }
 
     /// A new random master secret: 64 hexadecimal digits.
     public static func makeSecret() -> String {
-        SymmetricKey(size: .bits256).withUnsafeBytes { bytes in
-            bytes.map { String($0 >> 4, radix: 16) + String($0 & 15, radix: 16) }.joined()
-        }
+        SymmetricKey(size: .bits256).withUnsafeBytes { $0.hexadecimal }
     }
 
     /// Seals `plain` for the row `row` (`table/id`).
     public func seal(_ plain: String, row: String) throws -> String {
-        let box = try AES.GCM.seal(Data(plain.utf8), using: key, authenticating: Data(row.utf8))
+        let box = try AES.GCM.seal(Data(plain.utf8), using: current.key, authenticating: Data(row.utf8))
         // The combined form exists for every box with a nonce of the standard length, which `seal` makes.
-        return "v1.\(keyID).\((box.combined ?? Data()).base64EncodedString())"
+        return "v1.\(current.id).\((box.combined ?? Data()).base64EncodedString())"
     }
 
     /// Opens what `seal` made for the same row.
@@ -45,13 +55,14 @@ public struct SecretSealer: Sendable {
         else {
             throw Problem(.internalError, "The sealed value of \(row) is damaged.")
         }
-        guard parts[1] == keyID else {
+        guard let key = [current, previous].compactMap({ $0 }).first(where: { $0.id == parts[1] }) else {
             throw Problem(
                 .internalError,
-                "The sealed value of \(row) was made under another SBA_SECRET_KEY. Start with the key it was made under.")
+                "The sealed value of \(row) was made under another SBA_SECRET_KEY. Start with the key it was made under, or name it in SBA_SECRET_KEY_PREVIOUS."
+            )
         }
         guard let box = try? AES.GCM.SealedBox(combined: combined),
-            let plain = try? AES.GCM.open(box, using: key, authenticating: Data(row.utf8))
+            let plain = try? AES.GCM.open(box, using: key.key, authenticating: Data(row.utf8))
         else {
             throw Problem(.internalError, "The sealed value of \(row) does not open.")
         }

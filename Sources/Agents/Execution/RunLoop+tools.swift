@@ -146,6 +146,7 @@ extension RunLoop {
     private mutating func closeToolStep(_ outcome: ToolOutcome, _ id: String, _ effects: [RunEffect]) async throws {
         guard let index = plan.steps.lastIndex(where: { $0.status == .started }) else { return }
         plan.steps[index].status = .finished
+        let name = plan.toolCalls.first { $0.id == id }?.name ?? ""
         var events: [RunEvent] = [
             .toolCallResult(messageID: newID(), toolCallID: id, content: outcome.content)
         ]
@@ -154,7 +155,7 @@ extension RunLoop {
         }
         events.append(.stepFinished(name: plan.steps[index].name))
         try await recorder.commit(
-            events, effects + [.stepFinished(plan.steps[index].id, output: nil, inputTokens: 0, outputTokens: 0)])
+            events, effects + [.stepFinished(plan.steps[index].id, output: nil, StepUse(name: name))])
     }
 
     private mutating func move(_ id: String, to state: ToolCallState, attempt: Int, result: String? = nil) {

@@ -141,8 +141,10 @@ struct RunLoop {
         let effects: [RunEffect] =
             [
                 .stepFinished(
-                    plan.steps[index].id, output: turn, inputTokens: completion.usage?.input ?? 0,
-                    outputTokens: completion.usage?.output ?? 0)
+                    plan.steps[index].id, output: turn,
+                    StepUse(
+                        name: run.options.model, inputTokens: completion.usage?.input ?? 0,
+                        outputTokens: completion.usage?.output ?? 0))
             ] + calls.map { .toolCallRequested($0) }
         guard !calls.isEmpty else { return try await finish(events, effects, text: completion.text) }
         try await recorder.commit(events, effects)

@@ -137,7 +137,8 @@ public enum RunEffect: Sendable {
     case status(RunStatus, output: String? = nil, failure: Run.Failure? = nil)
     case stepStarted(RunStep)
     case stepRestarted(StepID, attempt: Int)
-    case stepFinished(StepID, output: ModelTurn?, inputTokens: Int, outputTokens: Int)
+    /// Ends the step, and writes what it used.
+    case stepFinished(StepID, output: ModelTurn?, StepUse)
     /// Every step and tool call that has not ended ends with the run.
     case unfinishedAbandoned
     case toolCallRequested(ToolCallRecord)
@@ -148,6 +149,23 @@ public enum RunEffect: Sendable {
     case jobEnqueued(NewJob)
     /// The run may take this long again, from the commit's time.
     case deadline(Timestamp)
+}
+
+/// What a finished step used: one row of usage.
+public struct StepUse: Hashable, Sendable {
+    /// What runs that name no agent are counted under.
+    public static let defaultAgent = "default"
+
+    /// The model as `provider/model`, or the tool.
+    public let name: String
+    public let inputTokens: Int
+    public let outputTokens: Int
+
+    public init(name: String, inputTokens: Int = 0, outputTokens: Int = 0) {
+        self.name = name
+        self.inputTokens = inputTokens
+        self.outputTokens = outputTokens
+    }
 }
 
 /// What a commit answers.

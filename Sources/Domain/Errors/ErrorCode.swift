@@ -9,6 +9,7 @@ public enum ErrorCode: String, CaseIterable, Sendable {
     case requestTimeout = "request_timeout"
     case bodyTooLarge = "body_too_large"
     case headersTooLarge = "headers_too_large"
+    case uriTooLong = "uri_too_long"
     case unsupportedMediaType = "unsupported_media_type"
     case idempotencyKeyReused = "idempotency_key_reused"
     // Who asks
@@ -18,11 +19,17 @@ public enum ErrorCode: String, CaseIterable, Sendable {
     case invalidCredentials = "invalid_credentials"
     case registrationClosed = "registration_closed"
     case emailTaken = "email_taken"
+    case invitationInvalid = "invitation_invalid"
+    case resetInvalid = "reset_invalid"
     case forbidden = "forbidden"
+    case rateLimited = "rate_limited"
     // What is asked for
     case notFound = "not_found"
     case methodNotAllowed = "method_not_allowed"
     case runNotWaiting = "run_not_waiting"
+    case lastOwner = "last_owner"
+    case alreadyMember = "already_member"
+    case confirmationWrong = "confirmation_wrong"
     case unknownTool = "unknown_tool"
     case unknownModel = "unknown_model"
     // The server

@@ -60,6 +60,10 @@ public enum StepEntity {}
 public enum JobEntity {}
 public enum DocumentEntity {}
 public enum ChunkEntity {}
+public enum SignInEntity {}
+public enum APIKeyEntity {}
+public enum InvitationEntity {}
+public enum AuditEntity {}
 
 public typealias TenantID = Identifier<TenantEntity>
 public typealias UserID = Identifier<UserEntity>
@@ -70,3 +74,8 @@ public typealias StepID = Identifier<StepEntity>
 public typealias JobID = Identifier<JobEntity>
 public typealias DocumentID = Identifier<DocumentEntity>
 public typealias ChunkID = Identifier<ChunkEntity>
+/// One sign-in of a person on one device: a family of refresh tokens.
+public typealias SignInID = Identifier<SignInEntity>
+public typealias APIKeyID = Identifier<APIKeyEntity>
+public typealias InvitationID = Identifier<InvitationEntity>
+public typealias AuditID = Identifier<AuditEntity>

@@ -42,4 +42,12 @@ extension UUID {
             UUID(uuid: bytes.loadUnaligned(as: uuid_t.self))
         }
     }
+
+    /// No UUIDv7 that was made at `time` or later, to the millisecond, is less than this.
+    public static func lowestVersion7(at time: Timestamp) -> UUID {
+        let high = UInt64(bitPattern: max(0, time.milliseconds)) << 16 | 0x7000
+        return withUnsafeBytes(of: (high.bigEndian, UInt64(0x8000_0000_0000_0000).bigEndian)) { bytes in
+            UUID(uuid: bytes.loadUnaligned(as: uuid_t.self))
+        }
+    }
 }

@@ -43,6 +43,55 @@ public struct Timestamp: Hashable, Comparable, Sendable {
         return String(decoding: text, as: UTF8.self)
     }
 
+    /// Reads a date-time of RFC 3339 with `Z`, or a date, which is its first instant in UTC; `nil` for anything else.
+    public init?(rfc3339 text: String) {
+        let utf8 = Array(text.utf8)
+        guard utf8.count == 10 || (utf8.count >= 20 && utf8.count <= 30 && utf8.last == UInt8(ascii: "Z")),
+            let date = Self.fields(utf8[..<10], separator: "-", widths: [4, 2, 2]), (1...12).contains(date[1]),
+            date[2] >= 1
+        else { return nil }
+        let days = Self.days(year: date[0], month: date[1], day: date[2])
+        guard Self.civil(daysSince1970: days) == (date[0], date[1], date[2]) else { return nil }
+        var total = days * 86_400_000_000
+        if utf8.count > 10 {
+            guard utf8[10] == UInt8(ascii: "T"),
+                let clock = Self.fields(utf8[11..<19], separator: ":", widths: [2, 2, 2]), clock[0] < 24, clock[1] < 60,
+                clock[2] < 60, let fraction = Self.microseconds(utf8[19..<(utf8.count - 1)])
+            else { return nil }
+            total += ((clock[0] * 60 + clock[1]) * 60 + clock[2]) * 1_000_000 + fraction
+        }
+        self.init(microseconds: total)
+    }
+
+    /// Numbers of fixed widths between separators.
+    private static func fields(_ text: ArraySlice<UInt8>, separator: Unicode.Scalar, widths: [Int]) -> [Int64]? {
+        let parts = text.split(separator: UInt8(ascii: separator), omittingEmptySubsequences: false)
+        guard parts.map(\.count) == widths else { return nil }
+        let numbers = parts.compactMap(number)
+        return numbers.count == parts.count ? numbers : nil
+    }
+
+    private static func number(_ digits: ArraySlice<UInt8>) -> Int64? {
+        guard digits.allSatisfy({ (48...57).contains($0) }) else { return nil }
+        return digits.reduce(0) { $0 * 10 + Int64($1 - 48) }
+    }
+
+    /// `.5` as 500 000; nothing is nothing.
+    private static func microseconds(_ text: ArraySlice<UInt8>) -> Int64? {
+        guard let point = text.first else { return 0 }
+        let digits = text.dropFirst()
+        guard point == UInt8(ascii: "."), !digits.isEmpty else { return nil }
+        return number(digits.prefix(6) + [UInt8](repeating: 48, count: max(0, 6 - digits.count)))
+    }
+
+    /// The day number of a date of the proleptic Gregorian calendar (H. Hinnant, as below).
+    static func days(year: Int64, month: Int64, day: Int64) -> Int64 {
+        let (year, era) = (month <= 2 ? year - 1 : year, (month <= 2 ? year - 1 : year).dividedEuclidean(by: 400).quotient)
+        let yearOfEra = year - era * 400
+        let dayOfYear = (153 * (month + (month > 2 ? -3 : 9)) + 2) / 5 + day - 1
+        return era * 146_097 + yearOfEra * 365 + yearOfEra / 4 - yearOfEra / 100 + dayOfYear - 719_468
+    }
+
     /// The proleptic Gregorian date of a day number (H. Hinnant, "chrono-compatible low-level date algorithms").
     static func civil(daysSince1970 days: Int64) -> (year: Int64, month: Int64, day: Int64) {
         let (era, dayOfEra) = (days + 719_468).dividedEuclidean(by: 146_097)

@@ -20,7 +20,10 @@ public final class PostgresSchema: SchemaTarget {
     static let migrations = [
         Migration(
             number: 1, name: "initial",
-            sql: String(decoding: PackageResources._001_initial_postgres_sql, as: UTF8.self))
+            sql: String(decoding: PackageResources._001_initial_postgres_sql, as: UTF8.self)),
+        Migration(
+            number: 2, name: "accounts",
+            sql: String(decoding: PackageResources._002_accounts_postgres_sql, as: UTF8.self)),
     ]
 
     public var migrations: [Migration] { Self.migrations }

@@ -146,7 +146,7 @@ extension RunRepository {
                     """,
                     [.id(id), .int(attempt)])
             ]
-        case .stepFinished(let id, let output, let input, let tokens): finish(commit, id, output, input, tokens)
+        case .stepFinished(let id, let output, let use): finish(commit, id, output, use)
         case .unfinishedAbandoned: abandonments(commit)
         case .toolCallRequested(let call): [request(commit, call)]
         case .toolCallMoved(let id, let from, let to, let attempt, let result):
@@ -190,9 +190,7 @@ extension RunRepository {
             ])
     }
 
-    private func finish(
-        _ commit: RunCommit, _ id: StepID, _ output: ModelTurn?, _ inputTokens: Int, _ outputTokens: Int
-    ) -> [SQLStatement] {
+    private func finish(_ commit: RunCommit, _ id: StepID, _ output: ModelTurn?, _ use: StepUse) -> [SQLStatement] {
         let step = one(
             commit,
             """
@@ -200,17 +198,32 @@ extension RunRepository {
                 status = 'finished', output = ?5, input_tokens = ?6, output_tokens = ?7, finished_at = ?8
             WHERE tenant_id = ?1 AND run_id = ?2 AND id = ?4 AND status = 'started' AND \(Self.fenced)
             """,
-            [.id(id), .json(output?.json.text), .int(inputTokens), .int(outputTokens), .time(commit.time)])
-        guard inputTokens + outputTokens > 0 else { return [step] }
+            [.id(id), .json(output?.json.text), .int(use.inputTokens), .int(use.outputTokens), .time(commit.time)])
+        let usage = one(
+            commit,
+            """
+            INSERT INTO usage_metrics (
+                tenant_id, id, run_id, user_id, agent, kind, name, attempts, input_tokens, output_tokens, duration_ms,
+                created_at
+            )
+            SELECT ?1, s.id, ?2, r.user_id, ?5, s.kind, ?6, s.attempt, ?7, ?8, (?9 - s.started_at) / 1000, ?9
+            FROM agent_steps s JOIN agent_runs r ON r.tenant_id = s.tenant_id AND r.id = s.run_id
+            WHERE s.tenant_id = ?1 AND s.run_id = ?2 AND s.id = ?4 AND \(Self.fenced)
+            """,
+            [
+                .id(id), .text(StepUse.defaultAgent), .text(use.name), .int(use.inputTokens), .int(use.outputTokens),
+                .time(commit.time),
+            ])
+        guard use.inputTokens + use.outputTokens > 0 else { return [step, usage] }
         return [
-            step,
+            step, usage,
             one(
                 commit,
                 """
                 UPDATE agent_runs SET input_tokens = input_tokens + ?4, output_tokens = output_tokens + ?5
                 WHERE tenant_id = ?1 AND id = ?2 AND \(Self.fenced)
                 """,
-                [.int(inputTokens), .int(outputTokens)]),
+                [.int(use.inputTokens), .int(use.outputTokens)]),
         ]
     }
 

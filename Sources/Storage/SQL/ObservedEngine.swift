@@ -39,6 +39,8 @@ public final class ObservedEngine: SQLEngine {
         try await observing(batch) { try await engine.write(batch) }
     }
 
+    public func scrub() async throws { try await engine.scrub() }
+
     public func close() async { await engine.close() }
 
     /// Waiting for a connection and for the disk counts, for it is what the caller waits for.

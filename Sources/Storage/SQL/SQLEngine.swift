@@ -73,8 +73,16 @@ public protocol SQLEngine: Sendable {
     /// Commits with changes since the engine was opened.
     var commitCount: Int { get }
 
+    /// Overwrites what deleted rows have left in the database's files, where that is this process's to do.
+    func scrub() async throws
+
     /// Finishes what is under way and closes the database.
     func close() async
+}
+
+extension SQLEngine {
+    /// A server of its own does it by itself, in time.
+    public func scrub() async throws {}
 }
 
 /// Tells which migrations there are, and which the database has.

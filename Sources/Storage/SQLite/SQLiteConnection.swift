@@ -83,6 +83,28 @@ final class SQLiteConnection: Sendable {
         }
     }
 
+    /// Tries of a checkpoint that a reader holds up, with a pause between them.
+    private static let maximumCheckpoints = 50
+
+    /// Rewrites the database without what deleted rows have left in it, and empties the log.
+    func scrub() throws {
+        try translatingErrors {
+            try queue.writeWithoutTransaction { db in
+                // Words of deleted chunks stay in the index until it is merged.
+                try db.execute(sql: "INSERT INTO chunks_fts (chunks_fts) VALUES ('optimize')")
+                // The copy may be large: in a file, not in memory.
+                try db.execute(sql: "PRAGMA temp_store = FILE")
+                defer { try? db.execute(sql: "PRAGMA temp_store = MEMORY") }
+                try db.execute(sql: "VACUUM")
+                for _ in 0..<Self.maximumCheckpoints {
+                    let row = try Row.fetchOne(db, sql: "PRAGMA wal_checkpoint(TRUNCATE)")
+                    if row?[0] as Int? != 1 { return }
+                }
+                throw StorageError.unavailable("readers hold up the log: erase again")
+            }
+        }
+    }
+
     func close() throws { try queue.close() }
 
     private static func transaction<Value>(_ kind: String, _ db: Database, _ work: () throws -> Value) throws -> Value {

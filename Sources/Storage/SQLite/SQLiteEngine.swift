@@ -116,7 +116,10 @@ public final class SQLiteEngine: SQLEngine, SchemaTarget {
         [
             Migration(
                 number: 1, name: "initial",
-                sql: String(decoding: PackageResources._001_initial_sqlite_sql, as: UTF8.self))
+                sql: String(decoding: PackageResources._001_initial_sqlite_sql, as: UTF8.self)),
+            Migration(
+                number: 2, name: "accounts",
+                sql: String(decoding: PackageResources._002_accounts_sqlite_sql, as: UTF8.self)),
         ]
     }
 
@@ -142,6 +145,10 @@ public final class SQLiteEngine: SQLEngine, SchemaTarget {
                     """ + migration.sql, then: note)
             }
         }
+    }
+
+    public func scrub() async throws {
+        try await Self.unavailableWhenFull { try await self.writer.run { try $0.scrub() } }
     }
 
     public func close() async {

@@ -1,3 +1,4 @@
+import Accounts
 import Domain
 import Hummingbird
 import Logging
@@ -8,6 +9,8 @@ import Synchronization
 public struct APIContext: RequestContext {
     public var coreContext: CoreRequestContextStorage
     public var trace: Trace
+    /// The client's address, past proxies that are trusted.
+    var address: String?
     /// The connection that the request came on.
     let channel: any Channel
     /// Who asks; set by the route's access check before the handler runs, and seen by the observer after it.
@@ -17,6 +20,7 @@ public struct APIContext: RequestContext {
         coreContext = .init(source: source)
         channel = source.channel
         trace = Trace(requestID: "-")
+        address = source.channel.remoteAddress?.ipAddress
     }
 
     /// Who asks. Routes that are open to everyone have nobody.
@@ -25,6 +29,13 @@ public struct APIContext: RequestContext {
             throw Problem(.tokenMissing, "Send an access token as Authorization: Bearer ….")
         }
         return authenticated
+    }
+
+    /// Who asks and how, for the audit log.
+    var requester: Requester {
+        var requester = Requester(user: caller.principal?.user, address: address, requestID: trace.requestID)
+        if case .apiKey(let key) = caller.principal?.credential { requester.apiKey = key }
+        return requester
     }
 
     /// The path's `{id}`.

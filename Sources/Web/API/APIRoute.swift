@@ -7,10 +7,22 @@ public struct APIRoute: Sendable {
     public enum Access: Hashable, Sendable {
         /// Everyone.
         case open
-        /// Whoever is signed in.
+        /// Whoever is signed in, person or program.
         case signedIn
+        /// A person who signed in here: no API key, and no token of another issuer.
+        case person
         /// Whoever is signed in and may do this (`runs:read`).
         case scope(String)
+
+        /// As `x-permission` in openapi.yaml.
+        public var name: String {
+            switch self {
+            case .open: "open"
+            case .signedIn: "signed-in"
+            case .person: "person"
+            case .scope(let scope): scope
+            }
+        }
     }
 
     public typealias Handler = @Sendable (Request, APIContext) async throws -> Response
@@ -30,6 +42,8 @@ public struct APIRoute: Sendable {
 }
 
 extension Response {
+    static var noContent: Response { Response(status: .noContent, headers: [.cacheControl: "no-store"]) }
+
     /// A JSON answer. Nobody may keep what an authenticated request was told.
     static func json(_ value: JSONValue, status: HTTPResponse.Status = .ok) -> Response {
         Response(

@@ -3,34 +3,56 @@ import Domain
 import HTTPTypes
 import Hummingbird
 
-/// Signing up, signing in, and who one is.
+/// Signing up, signing in and out, passwords, and who one is.
 struct AuthRoutes {
     let accounts: AccountService
+    let erasure: ErasureService
 
-    var routes: [APIRoute] {
+    var routes: [APIRoute] { signing + passwords + own }
+
+    private var signing: [APIRoute] {
         [
-            APIRoute(.post, "/api/auth/register", .open) { request, _ in
+            APIRoute(.post, "/api/auth/register", .open) { request, context in
                 var fields = try RequestFields(await request.json())
                 let (email, password) = credentials(&fields, minimumPassword: PasswordHasher.passwordLength.lowerBound)
-                let name = fields.string("tenantName", length: 1...100)
+                let name = fields.string("tenantName", length: Tenant.nameCharacters)
                 try fields.finish()
-                return .json(
-                    json(try await accounts.register(email: email, password: password, tenantName: name)),
-                    status: .created)
+                let signIn = try await accounts.register(
+                    email: email, password: password, tenantName: name, requester: context.requester)
+                return .json(signIn.json, status: .created)
             },
-            APIRoute(.post, "/api/auth/login", .open) { request, _ in
+            APIRoute(.post, "/api/auth/login", .open) { request, context in
                 var fields = try RequestFields(await request.json())
                 let (email, password) = credentials(&fields, minimumPassword: 1)
                 try fields.finish()
-                return .json(json(try await accounts.login(email: email, password: password)))
+                let signIn = try await accounts.login(
+                    email: email, password: password, tenant: try request.tenant(), requester: context.requester)
+                return .json(signIn.json)
             },
-            APIRoute(.get, "/api/auth/me", .signedIn) { _, context in
-                let principal = try context.principal()
-                let (user, tenant, role) = try await accounts.identity(of: principal)
-                return .json([
-                    "user": user.json, "tenant": tenant.json(role: role),
-                    "scopes": .array(principal.scopes.map { .string($0) }),
-                ])
+            APIRoute(.post, "/api/auth/refresh", .open) { request, context in
+                var fields = try RequestFields(await request.json())
+                let token = fields.string("refreshToken", length: Self.tokenCharacters)
+                try fields.finish()
+                let signIn = try await accounts.refresh(
+                    token: token, tenant: try request.tenant(), requester: context.requester)
+                return .json(signIn.json)
+            },
+            APIRoute(.post, "/api/auth/logout", .person) { _, context in
+                try await accounts.logout(try context.principal(), requester: context.requester)
+                return .noContent
+            },
+            APIRoute(.post, "/api/auth/logout/everywhere", .person) { _, context in
+                try await accounts.logoutEverywhere(try context.principal(), requester: context.requester)
+                return .noContent
+            },
+            APIRoute(.post, "/api/auth/invitations/accept", .open) { request, context in
+                var fields = try RequestFields(await request.json())
+                let token = fields.string("token", length: Self.tokenCharacters)
+                let password = fields.string("password", length: 1...PasswordHasher.passwordLength.upperBound)
+                try fields.finish()
+                let signIn = try await accounts.acceptInvitation(
+                    token: token, password: password, requester: context.requester)
+                return .json(signIn.json)
             },
             APIRoute(.get, "/.well-known/jwks.json", .open) { _, _ in
                 var response = Response.json(accounts.jwks)
@@ -40,20 +62,84 @@ struct AuthRoutes {
         ]
     }
 
+    private var passwords: [APIRoute] {
+        [
+            APIRoute(.post, "/api/auth/password", .person) { request, context in
+                var fields = try RequestFields(await request.json())
+                let current = fields.string("currentPassword", length: 1...PasswordHasher.passwordLength.upperBound)
+                let new = fields.string("newPassword", length: PasswordHasher.passwordLength)
+                try fields.finish()
+                try await accounts.changePassword(
+                    try context.principal(), from: current, to: new, requester: context.requester)
+                return .noContent
+            },
+            APIRoute(.post, "/api/auth/password/forgot", .open) { request, context in
+                var fields = try RequestFields(await request.json())
+                let email = self.email(&fields)
+                try fields.finish()
+                try await accounts.forgotPassword(email: email, requester: context.requester)
+                return .json(["status": "accepted"], status: .accepted)
+            },
+            APIRoute(.post, "/api/auth/password/reset", .open) { request, context in
+                var fields = try RequestFields(await request.json())
+                let token = fields.string("token", length: Self.tokenCharacters)
+                let new = fields.string("newPassword", length: PasswordHasher.passwordLength)
+                try fields.finish()
+                try await accounts.resetPassword(token: token, to: new, requester: context.requester)
+                return .noContent
+            },
+        ]
+    }
+
+    private var own: [APIRoute] {
+        [
+            APIRoute(.get, "/api/auth/me", .signedIn) { _, context in
+                let principal = try context.principal()
+                let (user, tenant, role, tenants) = try await accounts.identity(of: principal)
+                return .json([
+                    "user": user.json, "tenant": tenant.json(role: role),
+                    "scopes": .array(principal.scopes.map { .string($0) }),
+                    "tenants": .array(tenants.map { $0.tenant.json(role: $0.role) }),
+                ])
+            },
+            APIRoute(.get, "/api/auth/me/export", .person) { _, context in
+                let rows = try await erasure.exportOwnAccount(try context.principal(), requester: context.requester)
+                return .json(["items": .array(rows.map(\.json))])
+            },
+            APIRoute(.post, "/api/auth/me/erase", .person) { request, context in
+                var fields = try RequestFields(await request.json())
+                let password = fields.string("password", length: 1...PasswordHasher.passwordLength.upperBound)
+                try fields.finish()
+                try await erasure.eraseOwnAccount(
+                    try context.principal(), password: password, requester: context.requester)
+                return .noContent
+            },
+        ]
+    }
+
+    /// A token of ours is 47 characters long; what is longer is looked at no further.
+    private static let tokenCharacters = 1...128
+
+    private func email(_ fields: inout RequestFields) -> String {
+        let email = fields.string("email", length: 3...254)
+        if !email.isEmpty, !AccountService.isEmail(email) { fields.fault("email", "must be an email address") }
+        return email
+    }
+
     private func credentials(
         _ fields: inout RequestFields, minimumPassword: Int
     ) -> (email: String, password: String) {
-        let email = fields.string("email", length: 3...254)
-        if !email.isEmpty, !AccountService.isEmail(email) { fields.fault("email", "must be an email address") }
         let longest = PasswordHasher.passwordLength.upperBound
-        return (email, fields.string("password", length: minimumPassword...longest))
+        return (email(&fields), fields.string("password", length: minimumPassword...longest))
     }
+}
 
-    private func json(_ signIn: SignIn) -> JSONValue {
+extension SignIn {
+    fileprivate var json: JSONValue {
         [
-            "accessToken": .string(signIn.accessToken), "tokenType": "Bearer",
-            "expiresIn": .int(TokenService.lifetime.components.seconds), "user": signIn.user.json,
-            "tenant": signIn.tenant.json(role: signIn.role),
+            "accessToken": .string(accessToken), "refreshToken": .string(refreshToken), "tokenType": "Bearer",
+            "expiresIn": .int(TokenService.lifetime.components.seconds), "user": user.json,
+            "tenant": tenant.json(role: role),
         ]
     }
 }

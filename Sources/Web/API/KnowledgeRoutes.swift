@@ -33,7 +33,7 @@ struct KnowledgeRoutes {
                 guard try await store.delete(tenant: try context.principal().tenant, try context.id()) else {
                     throw Problem.notFound("document")
                 }
-                return Response(status: .noContent)
+                return .noContent
             },
             APIRoute(.post, "/api/knowledge/search", .scope("knowledge:read")) { try await find($0, $1) },
         ]

@@ -75,12 +75,75 @@ extension SearchHit {
 
 extension User {
     var json: JSONValue {
-        ["id": .string("\(id)"), "email": .string(email), "createdAt": JSONValue(createdAt)]
+        [
+            "id": .string("\(id)"), "email": .string(email), "operator": .bool(isOperator),
+            "createdAt": JSONValue(createdAt),
+        ]
+    }
+}
+
+extension Member {
+    var json: JSONValue {
+        [
+            "id": .string("\(user.id)"), "email": .string(user.email), "role": .string(role.rawValue),
+            "joinedAt": JSONValue(joinedAt),
+        ]
     }
 }
 
 extension Tenant {
     func json(role: Role) -> JSONValue {
         ["id": .string("\(id)"), "name": .string(name), "role": .string(role.rawValue)]
+    }
+
+    var settings: JSONValue {
+        [
+            "id": .string("\(id)"), "name": .string(name), "corsOrigins": .array(corsOrigins.map { .string($0) }),
+            "createdAt": JSONValue(createdAt),
+        ]
+    }
+
+    var summary: JSONValue {
+        ["id": .string("\(id)"), "name": .string(name), "createdAt": JSONValue(createdAt)]
+    }
+}
+
+extension Invitation {
+    var json: JSONValue {
+        [
+            "id": .string("\(id)"), "email": .string(email), "role": .string(role.rawValue),
+            "createdAt": JSONValue(createdAt), "expiresAt": JSONValue(expiresAt),
+        ]
+    }
+
+    /// The one time that the token is shown.
+    func json(token: String) -> JSONValue {
+        .object((json.object ?? [:]).merging(["token": .string(token)]) { $1 })
+    }
+}
+
+extension APIKey {
+    var json: JSONValue {
+        [
+            "id": .string("\(id)"), "name": .string(name), "prefix": .string(prefix),
+            "scopes": .array(scopes.map { .string($0) }), "userId": .string("\(user)"), "createdAt": JSONValue(createdAt),
+            "expiresAt": JSONValue(expiresAt), "revokedAt": JSONValue(revokedAt), "lastUsedAt": JSONValue(lastUsedAt),
+        ]
+    }
+
+    /// The one time that the key is shown.
+    func json(text: String) -> JSONValue {
+        .object((json.object ?? [:]).merging(["key": .string(text)]) { $1 })
+    }
+}
+
+extension AuditEntry {
+    var json: JSONValue {
+        [
+            "id": .string("\(id)"), "action": .string(action.rawValue),
+            "userId": JSONValue(requester.user.map { "\($0)" }), "apiKeyId": JSONValue(requester.apiKey.map { "\($0)" }),
+            "address": JSONValue(requester.address), "requestId": .string(requester.requestID),
+            "target": JSONValue(target), "details": details, "time": JSONValue(time),
+        ]
     }
 }

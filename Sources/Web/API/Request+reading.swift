@@ -14,6 +14,8 @@ enum RequestBounds {
     static let bodyTime: Duration = .seconds(30)
     static let idempotencyKeyCharacters = 1...200
     static let requestIDCharacters = 1...128
+    /// Path and query.
+    static let uriBytes = 8 * 1024
 }
 
 extension Request {
@@ -105,6 +107,29 @@ extension Request {
     /// A query parameter; the first of several.
     func query(_ name: String) -> String? { uri.queryParameters[name[...]].map(String.init) }
 
+    /// A time in the query.
+    ///
+    /// - Throws: `Problem` when it is none.
+    func time(_ name: String) throws(Problem) -> Timestamp? {
+        guard let text = query(name) else { return nil }
+        guard let time = Timestamp(rfc3339: text) else {
+            throw Problem(
+                .invalidRequest, "\(name) must be a date or a time in UTC like 2026-11-20 or 2026-11-20T17:14:10Z.")
+        }
+        return time
+    }
+
+    /// The tenant that the caller wants to act in: `X-Tenant-Id`.
+    ///
+    /// - Throws: `Problem` with `invalid_id`.
+    func tenant() throws(Problem) -> TenantID? {
+        guard let text = headers[.tenantID] else { return nil }
+        guard let tenant = TenantID(text) else {
+            throw Problem(.invalidID, "X-Tenant-Id must be the id of a tenant: a UUID.")
+        }
+        return tenant
+    }
+
     /// The caller's `Idempotency-Key`.
     ///
     /// - Throws: `Problem` when it is not 1 to 200 visible ASCII characters.
@@ -124,6 +149,7 @@ extension String {
 extension HTTPField.Name {
     // The names are constants of the right form.
     static let idempotencyKey = HTTPField.Name("Idempotency-Key").unsafelyUnwrapped
+    static let tenantID = HTTPField.Name("X-Tenant-Id").unsafelyUnwrapped
     static let requestID = HTTPField.Name("X-Request-Id").unsafelyUnwrapped
     static let traceparent = HTTPField.Name("traceparent").unsafelyUnwrapped
     static let prefer = HTTPField.Name("Prefer").unsafelyUnwrapped

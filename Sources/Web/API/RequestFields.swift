@@ -65,6 +65,24 @@ struct RequestFields {
         return Int(number)
     }
 
+    /// The boolean, or false beside a fault.
+    mutating func bool(_ name: String) -> Bool {
+        guard let value = member(name)?.bool else {
+            fault(name, "must be true or false")
+            return false
+        }
+        return value
+    }
+
+    mutating func optionalTime(_ name: String) -> Timestamp? {
+        guard let text = optionalString(name, length: 1...40) else { return nil }
+        guard let time = Timestamp(rfc3339: text) else {
+            fault(name, "must be a time in UTC like 2026-11-20T17:14:10Z")
+            return nil
+        }
+        return time
+    }
+
     mutating func optionalStrings(_ name: String, maximumCount: Int) -> [String]? {
         guard let value = member(name) else { return nil }
         guard let items = value.array, items.count <= maximumCount, items.allSatisfy({ $0.string != nil }) else {

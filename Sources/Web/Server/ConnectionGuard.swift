@@ -24,6 +24,8 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
     }
 
     private let bounds: Bounds
+    /// Clients come by TLS.
+    private let isSecure: Bool
     private var timer: Scheduled<Void>?
     private var writeTimer: Scheduled<Void>?
     /// Requests that have come and are not answered; a client may send the next before that.
@@ -37,7 +39,10 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
     /// Told once when the client leaves before the answer that is being written has ended.
     private var leave: (@Sendable () -> Void)?
 
-    init(bounds: Bounds = Bounds()) { self.bounds = bounds }
+    init(isSecure: Bool = false, bounds: Bounds = Bounds()) {
+        self.isSecure = isSecure
+        self.bounds = bounds
+    }
 
     func handlerAdded(context: ChannelHandlerContext) {
         if context.channel.isActive { waitForHead(context) }
@@ -172,7 +177,9 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
         let body = ByteBuffer(string: problem.json(requestID: "-").text)
         var headers = problem.headers()
         headers[.contentLength] = String(body.readableBytes)
-        headers[.connection] = "close"
+        // A stream of HTTP/2 has a connection above it, which is not its own to close, and no such header.
+        if context.channel.parent?.parent == nil { headers[.connection] = "close" }
+        SecurityHeaders.apply(to: &headers, isSecure: isSecure)
         let head = HTTPResponse(status: problem.code.http.status, headerFields: headers)
         context.write(wrapOutboundOut(.head(head)), promise: nil)
         context.write(wrapOutboundOut(.body(body)), promise: nil)

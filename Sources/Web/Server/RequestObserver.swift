@@ -11,11 +11,15 @@ final class RequestObserver: RouterMiddleware {
     typealias Context = APIContext
 
     private let routes: [APIRoute]
+    private let cors: CORSPolicy
+    private let http: HTTPConfiguration
     private let ambient: Ambient
     private let recorders = Mutex<[Series: Recorder]>([:])
 
-    init(routes: [APIRoute], ambient: Ambient) {
+    init(routes: [APIRoute], cors: CORSPolicy, http: HTTPConfiguration, ambient: Ambient) {
         self.routes = routes
+        self.cors = cors
+        self.http = http
         self.ambient = ambient
     }
 
@@ -25,21 +29,35 @@ final class RequestObserver: RouterMiddleware {
         let started = ContinuousClock.now
         var context = context
         context.trace = trace(of: request)
+        let peer = context.address
+        context.address = http.trustedProxies.client(of: peer, request.headers)
         var response: Response
         do {
-            response = try await next(request, context)
+            response = try await answer(request, context, next)
         } catch {
             response = respond(to: error, request, context)
         }
         if request.method == .head { response = response.createHeadResponse() }
         response.headers[.requestID] = context.trace.requestID
-        response.headers[.xContentTypeOptions] = "nosniff"
+        SecurityHeaders.apply(
+            to: &response.headers, isSecure: http.tls != nil || http.trustedProxies.isSecure(peer, request.headers))
+        await cors.apply(to: &response, request, tenant: context.caller.principal?.tenant)
         let milliseconds = (ContinuousClock.now - started).milliseconds
         // The router names what it does not know `NotFound`.
         let route = context.endpointPath.flatMap { $0.hasPrefix("/") ? $0 : nil } ?? "unmatched"
         record(milliseconds, Series(method: request.method, route: route, status: response.status.code))
         log(request, context, route: route, status: response.status.code, milliseconds)
         return response
+    }
+
+    private func answer(
+        _ request: Request, _ context: Context, _ next: (Request, Context) async throws -> Response
+    ) async throws -> Response {
+        guard request.uri.string.utf8.count <= RequestBounds.uriBytes else {
+            throw Problem(.uriTooLong, "Path and query may have at most \(RequestBounds.uriBytes) bytes.")
+        }
+        if let preflight = try await cors.preflight(request, methods: methods(at: request.uri.path)) { return preflight }
+        return try await next(request, context)
     }
 
     private func log(_ request: Request, _ context: Context, route: String, status: Int, _ milliseconds: Double) {
@@ -84,21 +102,27 @@ final class RequestObserver: RouterMiddleware {
 
     /// 405 where the path exists with other methods, else 404.
     private func unmatched(_ request: Request, _ context: Context) -> Response {
-        let parts = request.uri.path.split(separator: "/")
+        let methods = methods(at: request.uri.path)
+        guard !methods.isEmpty else {
+            return Problem(.notFound, "There is nothing at this path. See openapi.yaml for what there is.")
+                .response(requestID: context.trace.requestID)
+        }
+        let allowed = methods.joined(separator: ", ")
+        var response = Problem(.methodNotAllowed, "This path takes \(allowed).")
+            .response(requestID: context.trace.requestID)
+        response.headers[.allow] = allowed
+        return response
+    }
+
+    /// What the path takes.
+    private func methods(at path: String) -> [String] {
+        let parts = path.split(separator: "/")
         let methods = routes.filter { route in
             let template = route.path.split(separator: "/")
             return template.count == parts.count
                 && zip(template, parts).allSatisfy { $0 == $1 || $0.hasPrefix("{") }
         }.flatMap { $0.method == .get ? ["GET", "HEAD"] : [$0.method.rawValue] }
-        guard !methods.isEmpty else {
-            return Problem(.notFound, "There is nothing at this path. See openapi.yaml for what there is.")
-                .response(requestID: context.trace.requestID)
-        }
-        let allowed = Set(methods).sorted().joined(separator: ", ")
-        var response = Problem(.methodNotAllowed, "This path takes \(allowed).")
-            .response(requestID: context.trace.requestID)
-        response.headers[.allow] = allowed
-        return response
+        return Set(methods).sorted()
     }
 
     // MARK: Metrics

@@ -93,6 +93,34 @@ struct APIClient {
         }
     }
 
+    /// Hands over the text of an answer as it comes.
+    func download(_ path: String, onText: @escaping @Sendable (String) -> Void) async throws {
+        let request = OutgoingRequest(method: "GET", url: url + path, headers: headers(), body: [])
+        let refusal = Mutex<[UInt8]>([])
+        let rest = Mutex<[UInt8]>([])
+        let head = try await reaching {
+            try await http.exchange(request, timeouts: Self.streamTimeouts) { head, bytes in
+                guard head.status == 200 else { return refusal.withLock { $0 += bytes } }
+                // Whole lines, so that no character is cut.
+                let lines = rest.withLock { rest -> [UInt8] in
+                    rest += bytes
+                    let end = rest.lastIndex(of: UInt8(ascii: "\n")).map { $0 + 1 } ?? 0
+                    defer { rest.removeFirst(end) }
+                    return Array(rest[..<end])
+                }
+                if !lines.isEmpty { onText(String(decoding: lines, as: UTF8.self)) }
+            }
+        }
+        guard head.status == 200 else {
+            throw Self.problem(head.status, (try? JSONValue(parsing: refusal.withLock { $0 })) ?? .null)
+        }
+    }
+
+    /// A value for a query.
+    static func escaped(_ text: String) -> String {
+        text.addingPercentEncoding(withAllowedCharacters: .alphanumerics) ?? ""
+    }
+
     private func reaching<Value>(_ work: () async throws -> Value) async throws -> Value {
         do {
             return try await work()

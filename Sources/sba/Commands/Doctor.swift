@@ -140,7 +140,10 @@ struct Doctor: AsyncParsableCommand {
         let detail =
             isLoopback
             ? "listens on loopback only"
-            : "listens on \(configuration.host) without TLS: put a proxy with TLS in front"
-        return Finding(name: "exposure", isGood: isLoopback ? true : nil, detail: detail)
+            : configuration.speaksTLS
+                ? "listens on \(configuration.host) with TLS"
+                : "listens on \(configuration.host) without TLS: set SBA_TLS_CERTIFICATE, or put a proxy with TLS in front"
+        let isGood = isLoopback || configuration.speaksTLS
+        return Finding(name: "exposure", isGood: isGood ? true : nil, detail: detail)
     }
 }

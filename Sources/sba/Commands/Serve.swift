@@ -111,7 +111,7 @@ struct Serve: AsyncParsableCommand {
         port: Int, _ configuration: ServerConfiguration, _ made: FirstStart.Made?, documents: Int
     ) {
         let host = configuration.host.contains(":") ? "[\(configuration.host)]" : configuration.host
-        let url = "http://\(host):\(port)"
+        let url = "\(configuration.speaksTLS ? "https" : "http")://\(host):\(port)"
         var lines = ["sba \(Version.text) serves on \(url) (model: \(configuration.defaultModel))"]
         if let made {
             if documents > 0 { lines.append("Sample knowledge base: \(documents) documents are being indexed.") }

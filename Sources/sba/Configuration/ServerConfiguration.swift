@@ -4,6 +4,7 @@ import Foundation
 import Logging
 import Models
 import Telemetry
+import Web
 
 /// Everything that `sba serve` can be told, checked as one.
 struct ServerConfiguration: Sendable {
@@ -18,6 +19,12 @@ struct ServerConfiguration: Sendable {
     var database: DatabaseChoice
     var slowQuery: Duration
     var secretKey: String?
+    var previousSecretKey: String?
+    var http: HTTPConfiguration
+    var publicURL: String
+    var signInLimits: SignInLimits
+    var mailFolder: String?
+    var issuers: [TrustedIssuer]
     var firstAccount: FirstAccount
     var registration: RegistrationPolicy
     var defaultModel: String
@@ -30,6 +37,8 @@ struct ServerConfiguration: Sendable {
     var logLevel: Logger.Level
     /// `nil`: text on a terminal, else JSON.
     var logFormat: LogFormat?
+
+    var speaksTLS: Bool { http.tls != nil }
 
     /// - Throws: `ConfigurationError` with every fault.
     init(_ settings: inout SettingsReader) throws {
@@ -46,6 +55,16 @@ struct ServerConfiguration: Sendable {
             settings.fault(
                 .secretKey, "must have at least \(SecretSealer.minimumKeyCharacters) characters. Make one: openssl rand -hex 32")
         }
+        previousSecretKey = settings.string(.secretKeyPrevious)
+        http = Self.http(&settings)
+        publicURL = settings.text(.publicURL)
+        signInLimits = SignInLimits()
+        signInLimits.address = RateLimit(
+            count: settings.int(.signInAddressLimit, in: 1...100_000), per: signInLimits.address.period)
+        signInLimits.account = RateLimit(
+            count: settings.int(.signInAccountLimit, in: 1...100_000), per: signInLimits.account.period)
+        mailFolder = settings.string(.mailDirectory)
+        issuers = Self.issuers(&settings)
         firstAccount = FirstAccount(email: settings.text(.adminEmail), password: settings.string(.adminPassword))
         if !AccountService.isEmail(firstAccount.email) { settings.fault(.adminEmail, "must be an email address.") }
         if let password = firstAccount.password, !PasswordHasher.passwordLength.contains(password.count) {
@@ -67,6 +86,67 @@ struct ServerConfiguration: Sendable {
             }
         }
         try settings.finish()
+    }
+
+    private static func http(_ settings: inout SettingsReader) -> HTTPConfiguration {
+        var http = HTTPConfiguration()
+        http.maximumConnections = settings.int(.httpConnections, in: 1...100_000)
+        for origin in settings.list(.corsOrigins) {
+            guard HTTPConfiguration.isOrigin(origin) else {
+                settings.fault(
+                    .corsOrigins, "holds '\(origin.prefix(80))': an origin is https://app.example.com, without a path or *.")
+                continue
+            }
+            http.corsOrigins.insert(origin)
+        }
+        if let proxies = TrustedProxies(settings.list(.trustedProxies)) {
+            http.trustedProxies = proxies
+        } else {
+            settings.fault(.trustedProxies, "must hold addresses and networks like 10.0.0.7, 10.0.0.0/8 or fd00::/8.")
+        }
+        http.tls = tls(&settings)
+        return http
+    }
+
+    private static func tls(_ settings: inout SettingsReader) -> HTTPConfiguration.TLS? {
+        let (certificate, key) = (settings.string(.tlsCertificate), settings.string(.tlsKey))
+        guard let certificate, let key else {
+            if certificate != nil { settings.fault(.tlsKey, "must be set with SBA_TLS_CERTIFICATE.") }
+            if key != nil { settings.fault(.tlsCertificate, "must be set with SBA_TLS_KEY.") }
+            return nil
+        }
+        let tls = HTTPConfiguration.TLS(certificateFile: certificate, keyFile: key)
+        if SettingsReader.isReadableByEveryone(key) {
+            settings.fault(.tlsKey, "names '\(key)', which everyone on this machine can read. Run: chmod o= '\(key)'")
+        }
+        do {
+            try HTTPConfiguration.check(tls)
+        } catch {
+            settings.fault(.tlsCertificate, "and SBA_TLS_KEY cannot be used together: \(error)")
+        }
+        return tls
+    }
+
+    private static func issuers(_ settings: inout SettingsReader) -> [TrustedIssuer] {
+        var issuers: [TrustedIssuer] = []
+        let secret = settings.string(.supabaseSecret)
+        if let url = settings.string(.supabaseURL) {
+            if !url.hasPrefix("https://"), !url.hasPrefix("http://") { settings.fault(.supabaseURL, "must start with https://.") }
+            issuers.append(.supabase(url: url, secret: secret))
+        } else if secret != nil {
+            settings.fault(.supabaseURL, "must be set with SUPABASE_JWT_SECRET: tokens name the project they come from.")
+        }
+        guard let file = settings.string(.issuersFile) else { return issuers }
+        guard let bytes = FileManager.default.contents(atPath: file) else {
+            settings.fault(.issuersFile, "names '\(file)', which cannot be read.")
+            return issuers
+        }
+        do {
+            issuers += try TrustedIssuer.list(declaredBy: Array(bytes))
+        } catch {
+            settings.fault(.issuersFile, "is wrong: \(error.detail)")
+        }
+        return issuers
     }
 
     private static func openAI(_ settings: inout SettingsReader) -> OpenAIConfiguration? {

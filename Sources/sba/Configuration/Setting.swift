@@ -33,6 +33,46 @@ extension Setting {
         "SBA_SECRET_KEY", .serve,
         "Master secret that seals what rests in the database, at least 32 characters. Made and kept in the data folder when absent; needed with DATABASE_URL, the same for every process.",
         secret: true)
+    static let secretKeyPrevious = Setting(
+        "SBA_SECRET_KEY_PREVIOUS", .serve,
+        "The master secret before this one: what it sealed still opens, until 'sba key rotate --secrets' has sealed it anew.",
+        secret: true)
+    static let publicURL = Setting(
+        "SBA_PUBLIC_URL", .serve, "Where people reach the server, for mail.", default: "http://127.0.0.1:8080")
+    static let httpConnections = Setting(
+        "SBA_HTTP_CONNECTIONS", .serve, "Connections at one time, 1 to 100000; further ones wait to be taken.",
+        default: "10000")
+    static let tlsCertificate = Setting(
+        "SBA_TLS_CERTIFICATE", .serve,
+        "File with the server's certificate and its chain, in PEM. With it the server speaks TLS, and HTTP/2 to whoever wants it."
+    )
+    static let tlsKey = Setting(
+        "SBA_TLS_KEY", .serve, "File with the certificate's private key, in PEM; not readable by everyone.")
+    static let trustedProxies = Setting(
+        "SBA_TRUSTED_PROXIES", .serve,
+        "Proxies whose X-Forwarded-For and X-Forwarded-Proto are believed: addresses and networks, separated by commas, like 10.0.0.0/8."
+    )
+    static let corsOrigins = Setting(
+        "CORS_ALLOWED_ORIGINS", .serve,
+        "Origins whose pages may call the API for every tenant, separated by commas, like https://app.example.com. Tenants can list more of their own."
+    )
+    static let signInAddressLimit = Setting(
+        "SBA_SIGNIN_ADDRESS_LIMIT", .serve,
+        "Tries of passwords and secrets a minute from one address, 1 to 100000.", default: "60")
+    static let signInAccountLimit = Setting(
+        "SBA_SIGNIN_ACCOUNT_LIMIT", .serve,
+        "Failed tries of one account's password in 15 minutes, 1 to 100000.", default: "10")
+    static let mailDirectory = Setting(
+        "SBA_MAIL_DIR", .serve,
+        "Folder that mail is written to, one private file each, for whatever sends it. Else the data folder's mail; with DATABASE_URL nowhere."
+    )
+    static let supabaseURL = Setting(
+        "SUPABASE_URL", .serve, "A Supabase project whose access tokens are good here; see docs/identity.md.")
+    static let supabaseSecret = Setting(
+        "SUPABASE_JWT_SECRET", .serve,
+        "The project's secret for HS256. Without it the keys that the project publishes are used, for ES256.", secret: true)
+    static let issuersFile = Setting(
+        "SBA_ISSUERS_FILE", .serve, "JSON file with other issuers whose access tokens are good here; see docs/identity.md.")
     static let adminEmail = Setting("SBA_ADMIN_EMAIL", .serve, "Address of the first account.", default: "admin@localhost.local")
     static let adminPassword = Setting(
         "SBA_ADMIN_PASSWORD", .serve,
@@ -110,7 +150,9 @@ extension Setting {
 
     /// All of them, in the order of the documentation.
     static let all: [Setting] = [
-        httpHost, httpPort, dataDirectory, secretKey, adminEmail, adminPassword, registration, model, openAIBaseURL,
+        httpHost, httpPort, publicURL, httpConnections, tlsCertificate, tlsKey, trustedProxies, corsOrigins, dataDirectory,
+        secretKey, secretKeyPrevious, adminEmail, adminPassword, registration, signInAddressLimit, signInAccountLimit,
+        mailDirectory, supabaseURL, supabaseSecret, issuersFile, model, openAIBaseURL,
         openAIKey, connectTimeout, firstByteTimeout, idleTimeout, totalTimeout, toolsFile, sampleKnowledge, workerSlots,
         drain, logLevel, logFormat, databaseURL, databaseSystemURL, databaseListenURL, databasePooler, databaseConnections,
         databaseWait, statementTimeout, slowQuery, databaseOwnerURL, url, email, password, token,

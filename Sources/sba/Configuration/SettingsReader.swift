@@ -64,11 +64,21 @@ struct SettingsReader {
     private mutating func readFile(_ setting: Setting) -> Found? {
         let name = setting.name + "_FILE"
         guard let path = environment.string(forKey: Self.key(name)), !path.isEmpty else { return nil }
+        guard !Self.isReadableByEveryone(path) else {
+            faults.append("\(name) names '\(path)', which everyone on this machine can read. Run: chmod o= '\(path)'")
+            return nil
+        }
         guard let text = try? String(contentsOfFile: path, encoding: .utf8) else {
             faults.append("\(name) names '\(path)', which cannot be read as text.")
             return nil
         }
         return Found(text: text.trimmingCharacters(in: .newlines), source: name)
+    }
+
+    /// Whether a secret in this file is none any more.
+    static func isReadableByEveryone(_ path: String) -> Bool {
+        let mode = try? FileManager.default.attributesOfItem(atPath: path)[.posixPermissions] as? NSNumber
+        return mode.map { $0.intValue & 0o004 != 0 } ?? false
     }
 
     private static func key(_ name: String) -> ConfigKey {
@@ -88,6 +98,11 @@ struct SettingsReader {
 
     /// A setting that has a default.
     mutating func text(_ setting: Setting) -> String { find(setting)?.text ?? "" }
+
+    /// Items separated by commas.
+    mutating func list(_ setting: Setting) -> [String] {
+        text(setting).split(separator: ",").map { $0.trimmingCharacters(in: .whitespaces) }.filter { !$0.isEmpty }
+    }
 
     mutating func int(_ setting: Setting, in range: ClosedRange<Int>) -> Int {
         let text = text(setting)

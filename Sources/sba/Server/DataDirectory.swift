@@ -8,6 +8,7 @@ struct DataDirectory: ~Copyable {
     private let lock: Int32
 
     var database: String { path + "/sba.sqlite" }
+    var mail: String { path + "/mail" }
 
     /// Makes the folder when it is missing, and locks it until the value ends.
     ///
@@ -51,20 +52,44 @@ struct DataDirectory: ~Copyable {
 
     deinit { close(lock) }
 
+    private var secretFile: String { path + "/secret.key" }
+    private var nextSecretFile: String { path + "/secret.key.next" }
+
     /// The master secret: as configured, else from the folder, where it is made the first time.
     func secret(configured: String?) throws -> String {
         if let configured { return configured }
-        let file = path + "/secret.key"
-        if FileManager.default.fileExists(atPath: file) {
-            let stored = try String(contentsOfFile: file, encoding: .utf8).trimmingCharacters(in: .whitespacesAndNewlines)
-            guard stored.count >= SecretSealer.minimumKeyCharacters else {
-                throw Problem(.storageUnavailable, "'\(file)' holds no usable key. Restore it, or set SBA_SECRET_KEY.")
-            }
-            return stored
-        }
+        if let stored = try read(secretFile) { return stored }
         let made = SecretSealer.makeSecret()
-        try write(made + "\n", to: file)
+        try write(made + "\n", to: secretFile)
         return made
+    }
+
+    /// The secret that a rotation which was interrupted was about to bring; what it has sealed opens with it only.
+    func unfinishedSecret() throws -> String? { try read(nextSecretFile) }
+
+    /// The present secret, and the one that is to take its place, which is made unless an earlier rotation has made it.
+    func nextSecret() throws -> (old: String, new: String) {
+        let old = try secret(configured: nil)
+        if let new = try read(nextSecretFile) { return (old, new) }
+        let new = SecretSealer.makeSecret()
+        try write(new + "\n", to: nextSecretFile)
+        return (old, new)
+    }
+
+    /// Puts the next secret in place of the present one.
+    func takeNextSecret() throws {
+        guard rename(nextSecretFile, secretFile) == 0 else {
+            throw Problem(.storageUnavailable, "'\(nextSecretFile)' cannot be renamed to '\(secretFile)'. Do it by hand.")
+        }
+    }
+
+    private func read(_ file: String) throws -> String? {
+        guard FileManager.default.fileExists(atPath: file) else { return nil }
+        let stored = try String(contentsOfFile: file, encoding: .utf8).trimmingCharacters(in: .whitespacesAndNewlines)
+        guard stored.count >= SecretSealer.minimumKeyCharacters else {
+            throw Problem(.storageUnavailable, "'\(file)' holds no usable key. Restore it, or set SBA_SECRET_KEY.")
+        }
+        return stored
     }
 
     /// Writes a private file whole or not at all.

@@ -12,6 +12,10 @@ struct Database: ~Copyable {
     let isHeldAlone: Bool
     /// Seals what rests in the database.
     let secret: String
+    /// What else opens what rests there: the master secret before or after a rotation.
+    let otherSecret: String?
+    /// Where mail is written to, if anywhere.
+    let mailFolder: String?
     /// Present where other processes work on the same database.
     let postgres: PostgresEngine?
     let listen: PostgresConfiguration?
@@ -30,7 +34,11 @@ struct Database: ~Copyable {
             for migration in try await Migrator(target: sqlite).migrate() {
                 logger.notice("Migrated the database.", metadata: ["migration": "\(migration.number) \(migration.name)"])
             }
+            let unfinished = try directory.unfinishedSecret()
             secret = try directory.secret(configured: configuration.secretKey)
+            otherSecret = configuration.previousSecretKey ?? unfinished
+            let mail = directory.mail
+            mailFolder = configuration.mailFolder ?? mail
             engine = ObservedEngine(sqlite, slow: configuration.slowQuery, logger: logger)
             place = directory.path
             isHeldAlone = true
@@ -47,6 +55,8 @@ struct Database: ~Copyable {
             }
             // The configuration requires it.
             secret = configuration.secretKey ?? ""
+            otherSecret = configuration.previousSecretKey
+            mailFolder = configuration.mailFolder
             engine = ObservedEngine(postgres, slow: configuration.slowQuery, logger: logger)
             place = PostgresSchema.place(of: choice.tenants.url)
             isHeldAlone = false

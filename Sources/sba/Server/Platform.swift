@@ -20,6 +20,7 @@ struct Platform {
     let logger: Logger
     let engine: any SQLEngine
     let accounts: AccountService
+    private let erasure: ErasureService
     let knowledge: KnowledgeRepository
     let jobs: JobRepository
     let runs: RunRepository
@@ -50,13 +51,24 @@ struct Platform {
         isHeldAlone = database.isHeldAlone
         wakeUp = database.postgres.map { JobWakeUp(engine: $0, listen: database.listen, ambient: .system, logger: logger) }
         enqueued = Signal(passingOnTo: signal)
-        let accountStore = AccountRepository(engine: engine, holdsDatabaseAlone: isHeldAlone)
-        let sealer = SecretSealer(secret: database.secret)
-        let keys = try await SigningKeys.load(from: accountStore, sealer: sealer, ambient: ambient)
+        let cache = isHeldAlone ? StandingCacheHandle() : nil
+        let signingKeys = SigningKeys(
+            store: SigningKeyRepository(engine: engine),
+            sealer: SecretSealer(secret: database.secret, previous: database.otherSecret), ambient: ambient)
+        let tokens = try await TokenService(keys: try await signingKeys.load(), now: ambient.now)
         hasher = PasswordHasher()
+        let mailer: any Mailer =
+            if let folder = database.mailFolder { FileMailer(folder: folder, ambient: ambient, logger: logger) } else {
+                NoMailer(logger: logger)
+            }
         accounts = AccountService(
-            store: accountStore, hasher: hasher, tokens: try await TokenService(keys: keys, now: ambient.now),
-            policy: configuration.registration)
+            store: AccountRepository(engine: engine, cache: cache), keys: APIKeyRepository(engine: engine), hasher: hasher,
+            tokens: tokens, signingKeys: signingKeys,
+            issuers: TrustedIssuers(configuration.issuers, source: HTTPKeySetSource(http: http)),
+            policy: configuration.registration,
+            mailer: mailer, limiter: InProcessRateLimiter(), limits: configuration.signInLimits,
+            publicURL: configuration.publicURL)
+        erasure = ErasureService(store: ErasureRepository(engine: engine, cache: cache), accounts: accounts)
         knowledge = KnowledgeRepository(engine: engine)
         jobs = JobRepository(engine: engine)
         runs = RunRepository(engine: engine)
@@ -93,12 +105,13 @@ struct Platform {
         let rescued = try await jobs.rescue(all: isHeldAlone)
         if rescued > 0 { logger.notice("Going on with interrupted jobs.", metadata: ["count": "\(rescued)"]) }
         let gateway = LiveGateway(store: runs, bus: bus)
-        let web = WebServer(services: services(gateway), version: Version.text)
-        let application = web.application(
+        let web = WebServer(services: services(gateway), http: configuration.http, version: Version.text)
+        let application = try web.application(
             host: configuration.host, port: configuration.port, logger: logger, onRunning: onReady)
         // Shutdown goes from the end: streams end, then requests, then work.
         var services: [ServiceGroupConfiguration.ServiceConfiguration] = [
             .init(service: worker()), .init(service: application), .init(service: gateway),
+            .init(service: SigningKeyWatch(accounts: accounts, logger: logger)),
         ]
         if let wakeUp { services.append(.init(service: wakeUp.service(enqueued: enqueued, worker: signal))) }
         var group = ServiceGroupConfiguration(
@@ -113,7 +126,8 @@ struct Platform {
 
     private func services(_ gateway: LiveGateway) -> WebServer.Services {
         WebServer.Services(
-            accounts: accounts,
+            accounts: accounts, erasure: erasure, audit: AuditService(store: AuditRepository(engine: engine)),
+            usage: UsageRepository(engine: engine),
             runs: RunService(store: runs, models: models, tools: tools, bus: bus, jobs: enqueued),
             knowledge: knowledge, gateway: gateway, jobs: enqueued, health: { await health() },
             metrics: { await metrics() })

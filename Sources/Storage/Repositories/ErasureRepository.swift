@@ -1,0 +1,126 @@
+import Accounts
+import Domain
+import Foundation
+
+/// Takes tenants and people out of the database, and hands over what is there of them.
+public struct ErasureRepository: ErasureStore {
+    private let engine: any SQLEngine
+    private let cache: StandingCache?
+
+    public init(engine: any SQLEngine, cache: StandingCacheHandle? = nil) {
+        self.engine = engine
+        self.cache = cache?.cache
+    }
+
+    // MARK: Erasing
+
+    public func erase(tenant: TenantID, audit: AuditEntry) async throws {
+        defer { cache?.forget() }
+        // Members who belong nowhere else, and have begun nothing elsewhere, go with the tenant. All else hangs on it.
+        let members = SQLStatement(
+            """
+            DELETE FROM users
+            WHERE id IN (SELECT user_id FROM memberships WHERE tenant_id = ?1) AND is_operator = false
+                AND NOT EXISTS (SELECT 1 FROM memberships m WHERE m.user_id = users.id AND m.tenant_id <> ?1)
+                AND NOT EXISTS (SELECT 1 FROM sessions s WHERE s.user_id = users.id)
+                AND NOT EXISTS (SELECT 1 FROM agent_runs r WHERE r.user_id = users.id)
+            """,
+            [.id(tenant)])
+        let stranded = Problem(
+            .lastOwner, "An operator belongs to this tenant alone, and could no longer sign in. Give them another first.")
+        let operators = SQLStatement(
+            """
+            SELECT 1 FROM memberships m JOIN users u ON u.id = m.user_id
+            WHERE m.tenant_id = ?1 AND u.is_operator = true
+                AND NOT EXISTS (SELECT 1 FROM memberships o WHERE o.user_id = m.user_id AND o.tenant_id <> ?1)
+            """,
+            [.id(tenant)], expect: .rows(0, otherwise: stranded))
+        _ = try await engine.write(
+            Batch(
+                .system,
+                [
+                    operators, SQLStatement("DELETE FROM sessions WHERE tenant_id = ?1", [.id(tenant)]), members,
+                    SQLStatement(
+                        "DELETE FROM tenants WHERE id = ?1", [.id(tenant)],
+                        expect: .rows(1, otherwise: Problem.notFound("tenant"))),
+                    audit.insert,
+                ],
+                function: "eraseTenant"))
+    }
+
+    public func erase(user: UserID, audit: AuditEntry) async throws {
+        defer { cache?.forget() }
+        let unknown = Problem(.notFound, "There is no such user.")
+        let owned = SQLStatement(
+            """
+            SELECT 1 FROM memberships m WHERE m.user_id = ?1 AND m.role = 'owner' AND NOT EXISTS (
+                SELECT 1 FROM memberships o WHERE o.tenant_id = m.tenant_id AND o.role = 'owner' AND o.user_id <> ?1
+            )
+            """,
+            [.id(user)], expect: .rows(0, otherwise: AccountRepository.lastOwner))
+        let statements: [SQLStatement] = [
+            SQLStatement(
+                "UPDATE tenants SET name = name WHERE id IN (SELECT tenant_id FROM memberships WHERE user_id = ?1)",
+                [.id(user)]),
+            owned,
+            // Their jobs find no run, and end.
+            SQLStatement("DELETE FROM sessions WHERE user_id = ?1", [.id(user)]),
+            SQLStatement("DELETE FROM agent_runs WHERE user_id = ?1", [.id(user)]),
+            SQLStatement(
+                "DELETE FROM invitations WHERE email = (SELECT email FROM users WHERE id = ?1)", [.id(user)]),
+            SQLStatement("UPDATE usage_metrics SET user_id = NULL WHERE user_id = ?1", [.id(user)]),
+            SQLStatement(
+                "UPDATE audit_logs SET target = NULL WHERE target = ?1", [.text("user/\(user)")]),
+            SQLStatement("UPDATE audit_logs SET user_id = NULL, address = NULL WHERE user_id = ?1", [.id(user)]),
+            SQLStatement(
+                "DELETE FROM users WHERE id = ?1", [.id(user)], expect: .rows(1, otherwise: unknown)),
+            audit.insert,
+        ]
+        _ = try await engine.write(Batch(.system, statements))
+    }
+
+    public func scrub() async throws { try await engine.scrub() }
+
+    // MARK: Exporting
+
+    /// Rows that are read at one time.
+    private static let pageRows = 200
+
+    public func beginExport(tenant: TenantID, audit: AuditEntry) async throws {
+        _ = try await engine.write(Batch(.tenant(tenant), [audit.insert]))
+    }
+
+    public func exportPage(
+        tenant: TenantID, from place: ExportPlace
+    ) async throws -> (rows: [ExportedRow], next: ExportPlace?) {
+        guard ExportedTable.ofTenant.indices.contains(place.table) else { return ([], nil) }
+        let table = ExportedTable.ofTenant[place.table]
+        let select = table.page(tenant, after: place.after, limit: Self.pageRows)
+        let rows = try await engine.read(Batch(.tenant(tenant), [select]))[0].rows
+        let isLast = place.table == ExportedTable.ofTenant.count - 1
+        var next: ExportPlace? = isLast ? nil : ExportPlace(table: place.table + 1)
+        if rows.count == Self.pageRows, let last = rows.last {
+            next = ExportPlace(table: place.table, after: table.key(of: last))
+        }
+        return (rows.map(table.exported), next)
+    }
+
+    public func export(user: UserID, limit: Int, audit: AuditEntry) async throws -> [ExportedRow] {
+        _ = try await engine.write(Batch(.system, [audit.insert]))
+        var exported: [ExportedRow] = []
+        for table in ExportedTable.ofUser {
+            let rows = try await engine.read(Batch(.system, [table.rows(of: user, limit: limit)]))[0].rows
+            exported += rows.map(table.exported)
+        }
+        let memberships = SQLStatement("SELECT tenant_id FROM memberships WHERE user_id = ?1", [.id(user)])
+        for row in try await engine.read(Batch(.system, [memberships]))[0].rows {
+            let tenant: TenantID = row.id(0)
+            for table in ExportedTable.ofMember {
+                let select = table.rows(of: user, in: tenant, limit: limit)
+                let rows = try await engine.read(Batch(.tenant(tenant), [select]))[0].rows
+                exported += rows.map(table.exported)
+            }
+        }
+        return exported
+    }
+}
