@@ -120,13 +120,14 @@ let package = Package(
         tests(
             "Agents", ["Agents", "Domain", "Queue", "Models", "Knowledge", "Coordination", "Storage", "TestSupport", .logging]),
         tests("Accounts", ["Accounts", "Domain", "Storage", "TestSupport", .crypto]),
+        tests("Coordination", ["Coordination", "Domain", "TestSupport"]),
         tests("Storage", ["Storage", "Domain", "Queue", "Agents", "Knowledge", "Accounts", "TestSupport", .grdb, .logging]),
         tests("Telemetry", ["Telemetry", "Domain", .logging, .coreMetrics]),
         tests(
             "Web",
             [
                 "Web", "Domain", "Queue", "Models", "Agents", "Knowledge", "Accounts", "Coordination", "Storage", "Telemetry",
-                "TestSupport", .hummingbird, .hummingbirdTesting, .httpTypes, .nioCore, .logging,
+                "TestSupport", .hummingbird, .hummingbirdTesting, .httpTypes, .nioCore, .logging, .crypto,
             ]),
         tests("EndToEnd", ["Domain", "TestSupport", "sba", .hummingbird]),
         tests("Tidy", []),

@@ -26,7 +26,9 @@ struct SBA: AsyncParsableCommand {
             """,
         version: Version.text,
         subcommands: [
-            Serve.self, Migrate.self, Chat.self, Runs.self, Users.self, Tenants.self, Keys.self, Config.self, Doctor.self,
+            Serve.self, Migrate.self, Chat.self, Runs.self, Users.self, Tenants.self, Keys.self, VerifyIsolation.self,
+            Config.self,
+            Doctor.self,
             VersionCommand.self,
         ])
 }

@@ -30,6 +30,7 @@ struct CommandTests {
             .write(toFile: folder + "/sba.yaml", atomically: true, encoding: .utf8)
         try "a-secret-key-that-is-long-enough-to-use\n"
             .write(toFile: folder + "/key", atomically: true, encoding: .utf8)
+        try FileManager.default.setAttributes([.posixPermissions: 0o600], ofItemAtPath: folder + "/key")
         let output = try await process.run(
             "config", "--json",
             environment: ["SBA_HTTP_PORT": "9002", "SBA_SECRET_KEY_FILE": folder + "/key", "OPENAI_API_KEY": "sk-hidden"])
@@ -93,7 +94,7 @@ struct CommandTests {
         let fresh = try await server.run("migrate", "--dry-run", "--data-dir", server.folder.path + "/fresh")
         #expect(fresh.standardOutput.contains("pending 1 initial"))
         let json = try await server.run("migrate", "--json", "--data-dir", server.folder.path + "/fresh")
-        #expect(json.standardOutput == "{\"applied\":[1],\"pending\":[],\"unknown\":[]}\n")
+        #expect(json.standardOutput == "{\"applied\":[1,2],\"pending\":[],\"unknown\":[]}\n")
         let status = try await server.run("migrate", "status", "--data-dir", server.folder.path + "/new")
         #expect(status.status == 1 && status.standardOutput.contains("pending 1 initial"))
     }

@@ -11,7 +11,11 @@ public final class JournalToolServer: Sendable {
         public let tool: String
         /// The call's `Idempotency-Key`.
         public let key: String
+        /// What ties the call to the request that led to it, by the header's name.
+        public let trace: [String: String]
     }
+
+    private static let traceHeaders = ["X-Request-Id", "X-Tenant-Id", "X-Run-Id", "traceparent"]
 
     private struct State {
         var entries: [Entry] = []
@@ -45,8 +49,13 @@ public final class JournalToolServer: Sendable {
         router.post("/tools/{name}") { request, context in
             let name = context.parameters.get("name") ?? ""
             let key = HTTPField.Name("Idempotency-Key").flatMap { request.headers[$0] } ?? ""
+            var trace: [String: String] = [:]
+            for header in Self.traceHeaders {
+                if let name = HTTPField.Name(header) { trace[header] = request.headers[name] }
+            }
+            let entry = Entry(tool: name, key: key, trace: trace)
             self.state.withLock { state in
-                state.entries.append(Entry(tool: name, key: key))
+                state.entries.append(entry)
                 state.inFlight += 1
             }
             self.began.notify()

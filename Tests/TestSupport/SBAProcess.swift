@@ -74,6 +74,7 @@ public final class SBAProcess: Sendable {
             [
                 "SBA_ADMIN_EMAIL": environment["SBA_ADMIN_EMAIL"] ?? Self.adminEmail,
                 "SBA_ADMIN_PASSWORD": environment["SBA_ADMIN_PASSWORD"] ?? Self.adminPassword,
+                "SBA_SIGNIN_ADDRESS_LIMIT": environment["SBA_SIGNIN_ADDRESS_LIMIT"] ?? "10000",
             ])
         let outputPath = folder.path + "/out.\(number)"
         process.standardOutput = try Self.file(outputPath)
@@ -82,7 +83,7 @@ public final class SBAProcess: Sendable {
         let deadline = ContinuousClock.now + timeout
         while ContinuousClock.now < deadline, process.isRunning {
             let output = (try? String(contentsOfFile: outputPath, encoding: .utf8)) ?? ""
-            if let range = output.range(of: "http://[0-9.:]+", options: .regularExpression) {
+            if let range = output.range(of: "https?://[0-9.:]+", options: .regularExpression) {
                 state.withLock { state in (state.process, state.url) = (process, String(output[range])) }
                 return
             }

@@ -35,6 +35,8 @@ public struct TestDatabase: Sendable {
     public let runs: RunRepository
     public let knowledge: KnowledgeRepository
     public let ambient: Ambient
+    /// How else to reach it, where it is PostgreSQL's.
+    public let urls: TestPostgres.URLs?
 
     /// Opens a database, lends it, and closes and removes it.
     public static func with(
@@ -43,29 +45,29 @@ public struct TestDatabase: Sendable {
     ) async throws {
         if kind.isPostgres {
             try await TestPostgres.withDatabase(on: kind) { urls in
-                try await with(urls.engine(), holdsDatabaseAlone: false, ambient, work)
+                try await with(urls.engine(), urls, ambient, work)
             }
         } else {
             let folder = TemporaryFolder()
             let engine = try SQLiteEngine(path: kind == .sqliteFile ? folder.path + "/test.sqlite" : nil)
             _ = try await Migrator(target: engine).migrate()
-            try await with(engine, holdsDatabaseAlone: true, ambient, work)
+            try await with(engine, nil, ambient, work)
             withExtendedLifetime(folder) {}
         }
     }
 
     private static func with(
-        _ engine: any SQLEngine, holdsDatabaseAlone: Bool, _ ambient: Ambient, _ work: (TestDatabase) async throws -> Void
+        _ engine: any SQLEngine, _ urls: TestPostgres.URLs?, _ ambient: Ambient, _ work: (TestDatabase) async throws -> Void
     ) async throws {
         let engine = CountingEngine(engine)
-        let cache = holdsDatabaseAlone ? StandingCacheHandle() : nil
+        let cache = urls == nil ? StandingCacheHandle() : nil
         let database = TestDatabase(
             engine: engine, accounts: AccountRepository(engine: engine, cache: cache),
             signingKeys: SigningKeyRepository(engine: engine), apiKeys: APIKeyRepository(engine: engine),
             audit: AuditRepository(engine: engine), usage: UsageRepository(engine: engine),
             erasure: ErasureRepository(engine: engine, cache: cache),
             jobs: JobRepository(engine: engine, ambient: ambient), runs: RunRepository(engine: engine, ambient: ambient),
-            knowledge: KnowledgeRepository(engine: engine, ambient: ambient), ambient: ambient)
+            knowledge: KnowledgeRepository(engine: engine, ambient: ambient), ambient: ambient, urls: urls)
         do {
             try await work(database)
         } catch {

@@ -35,7 +35,7 @@ struct APIBench: Sendable {
             let signingKeys = SigningKeys(store: database.signingKeys, sealer: sealer, ambient: .system)
             let keys = try await signingKeys.load()
             let tokens = try await TokenService(keys: keys, now: Ambient.system.now)
-            let hasher = PasswordHasher()
+            let hasher = PasswordHasher(logCost: 6)
             defer { hasher.close() }
             let mailer = FakeMailer()
             let accounts = AccountService(

@@ -6,7 +6,7 @@ import Foundation
 /// Hashes passwords by scrypt (RFC 7914), N = 2^15, r = 8, p = 3: 32 MiB a hash. Two at most run at once, on threads of
 /// their own, and few may wait: signing in must not be a way to take the node down.
 public final class PasswordHasher: Sendable {
-    private static let logCost = 15
+    public static let logCost = 15
     private static let blockSize = 8
     private static let parallelism = 3
     private static let saltBytes = 16
@@ -26,7 +26,11 @@ public final class PasswordHasher: Sendable {
             _ = setpriority(__priority_which_t(PRIO_PROCESS.rawValue), 0, niceness)
         })
 
-    public init() {}
+    private let logCost: Int
+
+    /// - Parameter logCost: log2 of N; a hash takes twice as long and twice the memory with each more. Less than the
+    ///   standard one is for tests.
+    public init(logCost: Int = PasswordHasher.logCost) { self.logCost = logCost }
 
     public func close() { threads.close() }
 
@@ -35,8 +39,8 @@ public final class PasswordHasher: Sendable {
     /// - Throws: `Problem` with `overloaded` when too many hashes are wanted at once.
     public func hash(_ password: String) async throws -> String {
         let salt = SymmetricKey(size: .init(bitCount: Self.saltBytes * 8)).withUnsafeBytes { Data($0) }
-        let hash = try await derive(password, salt: salt)
-        return "scrypt$\(Self.logCost)$\(Self.blockSize)$\(Self.parallelism)$\(salt.base64EncodedString())$"
+        let hash = try await derive(password, salt: salt, logCost)
+        return "scrypt$\(logCost)$\(Self.blockSize)$\(Self.parallelism)$\(salt.base64EncodedString())$"
             + hash.base64EncodedString()
     }
 
@@ -46,17 +50,18 @@ public final class PasswordHasher: Sendable {
     /// - Throws: `Problem` with `overloaded`.
     public func verify(_ password: String, against stored: String?) async throws -> Bool {
         let parts = (stored ?? "").split(separator: "$")
-        guard parts.count == 6, let salt = Data(base64Encoded: String(parts[4])),
+        guard parts.count == 6, let cost = Int(parts[1]), (1...Self.logCost).contains(cost),
+            let salt = Data(base64Encoded: String(parts[4])),
             let expected = Data(base64Encoded: String(parts[5]))
         else {
-            _ = try await derive(password, salt: Data(count: Self.saltBytes))
+            _ = try await derive(password, salt: Data(count: Self.saltBytes), logCost)
             return false
         }
-        let hash = try await derive(password, salt: salt)
+        let hash = try await derive(password, salt: salt, cost)
         return zip(hash, expected).reduce(UInt8(hash.count == expected.count ? 0 : 1)) { $0 | ($1.0 ^ $1.1) } == 0
     }
 
-    private func derive(_ password: String, salt: Data) async throws -> Data {
+    private func derive(_ password: String, salt: Data, _ logCost: Int) async throws -> Data {
         let start = ContinuousClock.now
         do {
             return try await threads.run { _ in
@@ -64,7 +69,7 @@ public final class PasswordHasher: Sendable {
                 // The library takes no empty input; a NUL stands in, which no password that was set can be.
                 let input = password.isEmpty ? Data([0]) : Data(password.utf8)
                 let key = try KDF.Scrypt.deriveKey(
-                    from: input, salt: salt, outputByteCount: Self.hashBytes, rounds: 1 << Self.logCost,
+                    from: input, salt: salt, outputByteCount: Self.hashBytes, rounds: 1 << logCost,
                     blockSize: Self.blockSize, parallelism: Self.parallelism)
                 return key.withUnsafeBytes { Data($0) }
             }

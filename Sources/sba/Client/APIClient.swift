@@ -48,26 +48,55 @@ struct APIClient {
         return answer["accessToken"]?.string ?? ""
     }
 
-    private func headers(_ more: [(name: String, value: String)] = []) -> [(name: String, value: String)] {
+    private func headers(
+        _ more: [(name: String, value: String)] = [], token other: String? = nil
+    ) -> [(name: String, value: String)] {
+        let token = other ?? token
         let authorization = token.isEmpty ? [] : [(name: "Authorization", value: "Bearer \(token)")]
         return [("Content-Type", "application/json")] + authorization + more
     }
 
-    /// Sends a request and reads the JSON that comes back.
+    /// What a server answered, whatever it was.
+    struct Answer: Sendable {
+        let status: Int
+        let text: String
+
+        /// The JSON of an answer that has to have this status.
+        ///
+        /// - Throws: `Problem` as the server said it.
+        func json(_ expected: Int) throws(Problem) -> JSONValue {
+            let json = (try? JSONValue(parsing: text)) ?? .null
+            guard status == expected else { throw APIClient.problem(status, json) }
+            return json
+        }
+    }
+
+    /// Sends a request, perhaps with another token than one's own or with none, and reads what comes back.
     ///
-    /// - Throws: `Problem` as the server said it, or saying that there is none.
-    func send(_ method: String, _ path: String, body: JSONValue? = nil) async throws -> JSONValue {
+    /// - Throws: `Problem` when no answer comes.
+    func exchange(
+        _ method: String, _ path: String, token: String? = nil, headers more: [(name: String, value: String)] = [],
+        body: JSONValue? = nil
+    ) async throws -> Answer {
         let request = OutgoingRequest(
-            method: method, url: url + path, headers: headers(), body: body.map { Array($0.text.utf8) } ?? [])
+            method: method, url: url + path, headers: headers(more, token: token),
+            body: body.map { Array($0.text.utf8) } ?? [])
         let received = Mutex<[UInt8]>([])
         let head = try await reaching {
             try await http.exchange(request, timeouts: Self.timeouts) { _, bytes in
                 received.withLock { $0 += bytes }
             }
         }
-        let bytes = received.withLock { $0 }
-        let json = (try? JSONValue(parsing: bytes)) ?? .null
-        guard (200..<300).contains(head.status) else { throw Self.problem(head.status, json) }
+        return Answer(status: head.status, text: String(decoding: received.withLock { $0 }, as: UTF8.self))
+    }
+
+    /// Sends a request and reads the JSON that comes back.
+    ///
+    /// - Throws: `Problem` as the server said it, or saying that there is none.
+    func send(_ method: String, _ path: String, body: JSONValue? = nil) async throws -> JSONValue {
+        let answer = try await exchange(method, path, body: body)
+        let json = (try? JSONValue(parsing: answer.text)) ?? .null
+        guard (200..<300).contains(answer.status) else { throw Self.problem(answer.status, json) }
         return json
     }
 
