@@ -22,7 +22,7 @@ run: build ## Build, then serve on embedded SQLite with a first account and the 
 
 test: ## Install what is missing and run every test.
 	@scripts/install.sh test
-	@scripts/venv.sh agui model contract
+	@scripts/venv.sh agui model contract schemathesis
 	swift build --build-tests $(TEST_FLAGS)
 	@scripts/services.sh run scripts/test.sh --skip-build $(TEST_FLAGS)
 
@@ -30,6 +30,7 @@ check: lint test ## Format, warnings as errors, tests, coverage and contract: wh
 	@scripts/coverage.sh
 	@.tools/contract/bin/python -m openapi_spec_validator openapi.yaml
 	@.tools/contract/bin/python scripts/api_docs.py --check
+	@.tools/schemathesis/bin/python scripts/schemathesis.py .build/debug/sba
 	@.build/debug/sba config --markdown | diff -u docs/configuration.md - \
 		|| { echo "docs/configuration.md is old: make docs"; exit 1; }
 	@scripts/counts.sh

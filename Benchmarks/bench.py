@@ -17,6 +17,7 @@ import sqlite3
 import statistics
 import subprocess
 import tempfile
+import threading
 import time
 import urllib.request
 import uuid
@@ -290,6 +291,88 @@ def wait_for_peer(port: int, run: str, token: str) -> None:
     raise TimeoutError("FastAPI did not start")
 
 
+# --- Signing in ------------------------------------------------------------------------------------------------------
+
+SIGN_INS_A_SECOND, SIGN_IN_SECONDS = 10, 60
+
+
+def keep_signing_in(port: int, seconds: int, outcomes: list[tuple[int, bool]]) -> None:
+    """Ten sign-ins a second, whether the ones before were answered or not: what was answered, and whether it named a time."""
+    def one() -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+        connection.request("POST", "/api/auth/login", json.dumps({"email": EMAIL, "password": PASSWORD}),
+                           {"Content-Type": "application/json"})
+        answer = connection.getresponse()
+        answer.read()
+        outcomes.append((answer.status, answer.getheader("Retry-After") is not None))
+        connection.close()
+
+    start, threads = time.perf_counter(), []
+    for number in range(seconds * SIGN_INS_A_SECOND):
+        time.sleep(max(0, start + number / SIGN_INS_A_SECOND - time.perf_counter()))
+        threads.append(threading.Thread(target=one))
+        threads[-1].start()
+    for thread in threads:
+        thread.join()
+
+
+def measure_sign_ins(folder: Path, rounds: int) -> None:
+    """What reads keep of their rate while somebody signs in all the time, and what memory that takes."""
+    port = free_port()
+    limits = {"SBA_SIGNIN_ADDRESS_LIMIT": "100000", "SBA_SIGNIN_ACCOUNT_LIMIT": "100000"}
+    with sba(folder, port, limits) as (child, _):
+        token = sign_in(port)
+        run = json.loads(post(port, "/api/agent/runs", RUN_BODY, token))
+
+        def reads(seconds: int) -> Load:
+            return Load(f"http://127.0.0.1:{port}/api/agent/runs/{run['id']}", 64, seconds,
+                        headers={"Authorization": f"Bearer {token}"})
+
+        alone, beside, peak, bad, outcomes = [], [], 0.0, 0, []
+        for _ in range(rounds):
+            load = reads(SIGN_IN_SECONDS // 3)
+            alone.append(load.rate)
+            bad += load.bad
+            signer = threading.Thread(target=keep_signing_in, args=(port, SIGN_IN_SECONDS, outcomes))
+            signer.start()
+            load = reads(SIGN_IN_SECONDS)
+            beside.append(load.rate)
+            bad += load.bad
+            peak = max(peak, resident_megabytes(child.pid))
+            signer.join()
+        good = sum(status == 200 for status, _ in outcomes)
+        refused = sum(status == 503 and named for status, named in outcomes)
+        share = statistics.median(beside) / statistics.median(alone)
+        print(f"| reads of a run a second, 64 connections, alone | {spread(alone)} |")
+        print(f"| the same beside {SIGN_INS_A_SECOND} sign-ins a second | {spread(beside)}, {100 * share:.0f} % |")
+        print(f"| wrong answers to reads | {bad} |")
+        print(f"| resident memory at the end of a minute, MB | {peak:.0f} |")
+        print(f"| sign-ins: signed in, 503 with Retry-After, anything else "
+              f"| {good}, {refused}, {len(outcomes) - good - refused} |", flush=True)
+
+
+AUTHENTICATION = ("authenticate", "VerifiedTokens", "TokenService", "StandingCache", "Principal", "standing(")
+
+
+def profile_reads(folder: Path, seconds: int) -> None:
+    """Which share of the samples of a server that only answers reads has authentication or permission on its stack."""
+    port = free_port()
+    with sba(folder, port) as (child, _):
+        token = sign_in(port)
+        run = json.loads(post(port, "/api/agent/runs", RUN_BODY, token))
+        record = subprocess.Popen(["perf", "record", "-q", "-F", "997", "-g", "-o", str(folder / "perf.data"), "-p", str(child.pid),
+                                   "--", "sleep", str(seconds)], stderr=subprocess.DEVNULL)
+        Load(f"http://127.0.0.1:{port}/api/agent/runs/{run['id']}", 64, seconds + 1, headers={"Authorization": f"Bearer {token}"})
+        record.wait()
+    script = subprocess.run(["perf", "script", "-i", str(folder / "perf.data"), "-F", "comm,ip,sym"], capture_output=True,
+                            text=True, check=True).stdout
+    names = subprocess.run(["swift", "demangle", "--compact"], input=script, capture_output=True, text=True, check=True).stdout
+    stacks = [stack for stack in names.split("\n\n") if stack.strip()]
+    ours = [stack for stack in stacks if any(name in stack for name in AUTHENTICATION)]
+    print(f"| samples with authentication or permission on their stack | {len(ours):,} of {len(stacks):,}, "
+          f"{100 * len(ours) / max(1, len(stacks)):.1f} % |", flush=True)
+
+
 # --- PostgreSQL -------------------------------------------------------------------------------------------------------
 
 STORAGE_BENCH = ROOT / ".build/release/StorageBench"
@@ -387,7 +470,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=int, default=6)
-    parser.add_argument("--only", choices=["alone", "runs", "reads", "postgres"])
+    parser.add_argument("--only", choices=["alone", "runs", "reads", "sign-ins", "profile", "postgres"])
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="sba-bench-") as name:
         folder = Path(name)
@@ -397,7 +480,13 @@ def main() -> None:
             measure_run(folder, 1000)
             measure_commits(folder)
             measure_durability(folder)
-        if options.only not in ("alone", "postgres"):
+        if options.only in (None, "sign-ins"):
+            print("\n| signing in | measured |\n| --- | --- |")
+            measure_sign_ins(folder, options.rounds)
+        if options.only in (None, "profile"):
+            print("\n| profile of reads | measured |\n| --- | --- |")
+            profile_reads(folder, 2 * options.seconds)
+        if options.only in (None, "runs", "reads"):
             print("\n| against a peer | sba | peer | ratio | checked |\n| --- | --- | --- | --- | --- |")
         if options.only in (None, "runs"):
             compare_runs(folder, options.rounds, options.seconds)

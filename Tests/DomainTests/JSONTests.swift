@@ -209,9 +209,10 @@ struct JSONWritingTests {
         #expect(JSONValue.double(number).text == "null")
     }
 
-    @Test("An integer is read as a double where one is wanted, but not the other way")
+    @Test("An integer is read as a double where one is wanted, and the other way when it is whole")
     func numberAccess() {
         #expect(JSONValue.int(3).double == 3)
-        #expect(JSONValue.double(3).int == nil)
+        #expect(JSONValue.double(3).int == 3)
+        #expect(JSONValue.double(3.5).int == nil && JSONValue.double(1e300).int == nil)
     }
 }

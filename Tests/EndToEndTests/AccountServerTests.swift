@@ -167,7 +167,9 @@ struct AccountServerTests {
     func commands() async throws {
         let server = SBAProcess(environment: ["SBA_REGISTRATION": "open"])
         try await server.start()
-        let environment = server.clientEnvironment
+        // One sign-in for all commands.
+        let signedIn = try await TestClient.signedIn(to: server)
+        let environment = ["SBA_URL": server.url, "SBA_TOKEN": signedIn.token]
         let registered = try await TestClient(url: server.url).send(
             "POST", "/api/auth/register",
             ["email": "customer@example.com", "password": "correct horse battery", "tenantName": "Customer"])
@@ -197,7 +199,7 @@ struct AccountServerTests {
         #expect(try await run("key", "revoke", id).status == 0)
         #expect(try await server.run("runs", "list", environment: ["SBA_URL": server.url, "SBA_TOKEN": text]).status == 1)
         let own = try #require(
-            (try await TestClient.signedIn(to: server).send("GET", "/api/auth/me")).json["tenant"]?["id"]?.string)
+            (try await signedIn.send("GET", "/api/auth/me")).json["tenant"]?["id"]?.string)
         let export = try await run("tenant", "export", own).standardOutput
         #expect(export.split(separator: "\n").count > 5 && export.contains("\"table\":\"audit_logs\""))
         #expect(try await run("tenant", "erase", tenant, "--platform", "--confirm", "wrong").status == 1)

@@ -159,6 +159,38 @@ struct BadInputTests {
         }
     }
 
+    @Test("a stream's cursor is checked wherever it stands, also where another one is used")
+    func cursors() async throws {
+        try await APIBench.with { bench in
+            let (token, _) = try await bench.makeToken()
+            let run = try await bench.send(.post, "/api/agent/runs", token: token, json: ["prompt": "x"])
+            let path = "/api/agent/runs/\(run.json["id"]?.string ?? "")/events"
+            for (query, header) in [
+                ("abc", nil), ("abc", "1"), ("9223372036854775808", "1"), ("-1", nil), (nil, "x"), ("1", "x"),
+            ]
+                as [(String?, String?)]
+            {
+                let answer = try await bench.send(
+                    .get, path + (query.map { "?after=\($0)" } ?? ""), token: token,
+                    headers: header.map { ["Last-Event-ID": $0] } ?? [:])
+                #expect(answer.code == "invalid_cursor", "\(query ?? "-") \(header ?? "-")")
+            }
+        }
+    }
+
+    @Test("whole numbers are whole however they are written")
+    func wholeNumbers() async throws {
+        try await APIBench.with { bench in
+            let (token, _) = try await bench.makeToken()
+            for (limit, status) in [("29.0", 200), ("2.9e1", 200), ("29", 200), ("29.5", 400), ("1e400", 400), ("1e19", 400)] {
+                let answer = try await bench.send(
+                    .post, "/api/knowledge/search", token: token, headers: ["Content-Type": "application/json"],
+                    bytes: Array(#"{"query": "x", "limit": \#(limit)}"#.utf8))
+                #expect(answer.status == status, "\(limit)")
+            }
+        }
+    }
+
     @Test("sign-in tells nobody whether an account exists")
     func signIn() async throws {
         try await APIBench.with { bench in

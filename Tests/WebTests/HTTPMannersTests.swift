@@ -78,7 +78,10 @@ struct HTTPMannersTests {
             #expect(try await preflight("https://app.example.com", "/nowhere").headers[.accessControlAllowMethods] == nil)
             let plain = try await bench.send(.options, "/api/agent/runs")
             #expect(plain.status == 405)
-            for wrong in ["*", "https://a.example.com/", "https://A.example.com", "ftp://a.example.com", "a.example.com", ""] {
+            for wrong in [
+                "*", "https://a.example.com/", "https://A.example.com", "ftp://a.example.com", "a.example.com", "",
+                "http://[775]", "https://a.example.com:99999",
+            ] {
                 let answer = try await bench.send(
                     .patch, "/api/tenants/\(principal.tenant)", token: owner, json: ["corsOrigins": [.string(wrong)]])
                 #expect(answer.code == "invalid_request", "\(wrong)")

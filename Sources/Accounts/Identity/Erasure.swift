@@ -78,12 +78,23 @@ public struct ErasureService: Sendable {
             throw Problem(
                 .confirmationWrong, "This erases the tenant and all it owns. Send its name as ?confirm= to go on.")
         }
+        var members: [User] = []
+        var place: PageCursor?
+        repeat {
+            let page = try await accounts.store.members(
+                tenant: id, page: PageRequest(limit: PageRequest.maximumLimit, cursor: place))
+            members += page.items.map(\.user)
+            place = page.next
+        } while place != nil
         // The person who asked is not named: the fact stays when they too are gone.
         try await store.erase(
             tenant: id,
             audit: accounts.entry(
                 .tenantErased, in: nil, by: Requester(requestID: requester.requestID), target: "tenant/\(id)"))
         try await accounts.mailer.forget(tenant: id)
+        for member in members where try await accounts.store.user(member.id) == nil {
+            try await accounts.mailer.forget(address: member.email)
+        }
         try await store.scrub()
     }
 

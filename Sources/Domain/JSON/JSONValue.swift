@@ -18,9 +18,13 @@ public enum JSONValue: Hashable, Sendable {
         return text
     }
 
+    /// The number when it is whole, however it was written: `29.0` and `2.9e1` are integers of JSON Schema (2020-12).
     public var int: Int64? {
-        guard case .int(let number) = self else { return nil }
-        return number
+        switch self {
+        case .int(let number): number
+        case .double(let number): Int64(exactly: number)
+        default: nil
+        }
     }
 
     public var bool: Bool? {

@@ -20,6 +20,8 @@ public struct Redactor: Sendable {
         #"(?i)\b(?:bearer|basic)\s+(?=[A-Za-z_~-]*[0-9.+/=])[A-Za-z0-9._~+/=-]{8,}"#,
         // Keys of the usual providers
         #"\b(?:(?:sk|pk|rk|gh[pousr]|xox[abpr])[-_][A-Za-z0-9_-]{16,}|AKIA[A-Z0-9]{16})"#,
+        // API keys, refresh tokens, invitations and password resets of our own, longer than any metric's name
+        #"\bsb[arip]_[A-Za-z0-9_-]{40,}"#,
         // PEM blocks
         #"-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|\z)"#,
         // Passwords in URLs
@@ -59,7 +61,8 @@ public struct Redactor: Sendable {
         }
         if digits >= 13 { return true }
         let lowercased = text.lowercased()
-        return ["eyj", "bearer", "basic", "sk", "pk", "rk", "gh", "xox", "akia", "begin"].contains {
+        return ["eyj", "bearer", "basic", "sk", "pk", "rk", "gh", "xox", "akia", "begin", "sba_", "sbr_", "sbi_", "sbp_"].contains
+        {
             lowercased.contains($0)
         }
     }

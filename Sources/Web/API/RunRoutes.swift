@@ -69,11 +69,15 @@ struct RunRoutes {
 
     /// Where a stream goes on: `Last-Event-ID`, which browsers send by themselves, or `?after=`.
     private func cursor(_ request: Request) throws(Problem) -> Int64 {
-        guard let text = request.headers[.lastEventID] ?? request.query("after") else { return 0 }
-        guard let seq = Int64(text), seq >= 0 else {
-            throw Problem(.invalidCursor, "Last-Event-ID and ?after= take the id of an event of this run, a number from 0.")
-        }
-        return seq
+        let cursors = try [request.headers[.lastEventID], request.query("after")].compactMap { $0 }
+            .map { text throws(Problem) in
+                guard let seq = Int64(text), seq >= 0 else {
+                    throw Problem(
+                        .invalidCursor, "Last-Event-ID and ?after= take the id of an event of this run, a number from 0.")
+                }
+                return seq
+            }
+        return cursors.first ?? 0
     }
 
     private func create(_ request: Request, _ context: APIContext) async throws -> Response {

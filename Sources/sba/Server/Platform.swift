@@ -109,13 +109,13 @@ struct Platform {
         let application = try web.application(
             host: configuration.host, port: configuration.port, logger: logger, onRunning: onReady)
         // Shutdown goes from the end: streams end, then requests, then work.
-        var services: [ServiceGroupConfiguration.ServiceConfiguration] = [
-            .init(service: worker()), .init(service: application), .init(service: gateway),
-            .init(service: SigningKeyWatch(accounts: accounts, logger: logger)),
+        var services = [
+            NamedService("worker", worker()), NamedService("http", application), NamedService("gateway", gateway),
+            NamedService("signing-keys", SigningKeyWatch(accounts: accounts, logger: logger)),
         ]
-        if let wakeUp { services.append(.init(service: wakeUp.service(enqueued: enqueued, worker: signal))) }
+        if let wakeUp { services.append(NamedService("wake-up", wakeUp.service(enqueued: enqueued, worker: signal))) }
         var group = ServiceGroupConfiguration(
-            services: services,
+            services: services.map { .init(service: $0) },
             gracefulShutdownSignals: [.sigterm, .sigint], logger: logger)
         group.maximumGracefulShutdownDuration = configuration.drain + Self.shutdownMargin
         try await ServiceGroup(configuration: group).run()
