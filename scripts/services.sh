@@ -185,10 +185,11 @@ start() {
     make_pgbouncer "${ports[2]}" "${ports[0]}"
 
     mkdir -p "${environment%/*}"
+    # The tests all run at once: on a busy machine connecting takes longer than a server would wait.
     cat > "$environment" <<ENV
-SBA_TEST_POSTGRES_18='postgresql://postgres:postgres@127.0.0.1:${ports[0]}/postgres'
-SBA_TEST_POSTGRES_15='postgresql://postgres:postgres@localhost:${ports[1]}/postgres?sslmode=verify-full&sslrootcert=$folder/ca.crt'
-SBA_TEST_PGBOUNCER='postgresql://postgres:postgres@127.0.0.1:${ports[2]}/postgres'
+SBA_TEST_POSTGRES_18='postgresql://postgres:postgres@127.0.0.1:${ports[0]}/postgres?connect_timeout=30'
+SBA_TEST_POSTGRES_15='postgresql://postgres:postgres@localhost:${ports[1]}/postgres?sslmode=verify-full&sslrootcert=$folder/ca.crt&connect_timeout=30'
+SBA_TEST_PGBOUNCER='postgresql://postgres:postgres@127.0.0.1:${ports[2]}/postgres?connect_timeout=30'
 SBA_TEST_SERVICES='$PWD/scripts/services.sh'
 ENV
 }

@@ -33,6 +33,13 @@ struct TimestampReadingTests {
         ])
     func bad(text: String) { #expect(Timestamp(rfc3339: text) == nil) }
 
+    @Test(
+        "a time outside of the years that can be written does not end the process",
+        arguments: [Int64.min, -62_200_000_000_000_000, Int64.max])
+    func extreme(microseconds: Int64) {
+        #expect(Timestamp(microseconds: microseconds).iso8601.count == 24)
+    }
+
     @Test("a time bounds the ids that were made at it")
     func lowestID() {
         let time = Timestamp(microseconds: 1_795_194_850_123_000)

@@ -378,7 +378,7 @@ extension PostgresIsolationTests {
         "sba_system DELETE, SELECT (user_id, status): agent_runs",
         "sba_system DELETE, SELECT (tenant_id, user_id): sessions",
         "sba_system DELETE, SELECT: api_keys invitations",
-        "sba_system DELETE, INSERT, SELECT: password_resets",
+        "sba_system DELETE, INSERT, SELECT, UPDATE (hash, expires_at): password_resets",
         "sba_system DELETE, INSERT, SELECT, UPDATE (password_hash, is_operator): users",
         "sba_system DELETE, INSERT, SELECT, UPDATE (role, version): memberships",
         "sba_system DELETE, INSERT, SELECT, UPDATE (name): tenants",

@@ -39,26 +39,30 @@ extension AccountService {
         try await limit(account: email, requester)
         // Whoever another issuer vouches for has no password here, and gets none.
         if let (user, hash) = try await store.user(email: Self.normalized(email)), !hash.isEmpty {
-            let token = OpaqueToken(.passwordReset)
-            try await store.addPasswordReset(
-                tokenHash: token.hash, user: user.id, expiresAt: ambient.now().adding(Self.resetLifetime),
-                audit: entry(
-                    .passwordResetRequested, in: try await store.memberships(of: user.id).first?.tenant, by: requester,
-                    target: "user/\(user.id)"))
-            // A failure is the mailer's to tell its log: told here, it would tell that there is an account.
-            try? await mailer.send(
-                Mail(
-                    to: user.email, subject: "Set a new password",
-                    text: """
-                        Somebody, perhaps you, asked to set a new password for your account at \(publicURL).
-                        This token lets you do it, once and within an hour:
-
-                        \(token.text)
-
-                        If it was not you, do nothing: your password stays as it is.
-                        """))
+            // What goes wrong for an account must not tell that there is one: who gets no mail asks again.
+            try? await sendReset(to: user, requester)
         }
         try await Task.sleep(until: end, clock: .continuous)
+    }
+
+    private func sendReset(to user: User, _ requester: Requester) async throws {
+        let token = OpaqueToken(.passwordReset)
+        try await store.addPasswordReset(
+            tokenHash: token.hash, user: user.id, expiresAt: ambient.now().adding(Self.resetLifetime),
+            audit: entry(
+                .passwordResetRequested, in: try await store.memberships(of: user.id).first?.tenant, by: requester,
+                target: "user/\(user.id)"))
+        try await mailer.send(
+            Mail(
+                to: user.email, subject: "Set a new password",
+                text: """
+                    Somebody, perhaps you, asked to set a new password for your account at \(publicURL).
+                    This token lets you do it, once and within an hour:
+
+                    \(token.text)
+
+                    If it was not you, do nothing: your password stays as it is.
+                    """))
     }
 
     /// Sets a new password by the token of a mail. Every sign-in of the user ends.

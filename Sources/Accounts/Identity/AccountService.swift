@@ -258,13 +258,20 @@ public struct AccountService: Sendable {
     /// - Throws: `Problem` with `rate_limited`, the same whether the account exists or not.
     func limit(account: String?, _ requester: Requester? = nil) async throws {
         var counted: [(String, RateLimit)] = []
-        if let address = requester?.address { counted.append(("sign-in/address/\(address)", limits.address)) }
+        if let address = requester?.address { counted.append(("sign-in/address/\(Self.network(of: address))", limits.address)) }
         if let account { counted.append((Self.key(account), limits.account)) }
         for (key, limit) in counted {
             if let wait = try await limiter.take(key, limit) {
                 throw Problem(.rateLimited, "Too many tries. Wait, then try again.", retryAfter: wait)
             }
         }
+    }
+
+    /// Whoever has an IPv6 address has 2^64 of them (RFC 6177): they count as one.
+    private static func network(of address: String) -> String {
+        var bytes = in6_addr()
+        guard inet_pton(AF_INET6, address, &bytes) == 1 else { return address }
+        return withUnsafeBytes(of: &bytes) { $0.prefix(8).hexadecimal }
     }
 
     private static func key(_ account: String) -> String { "sign-in/account/\(normalized(account))" }

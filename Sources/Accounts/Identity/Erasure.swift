@@ -51,15 +51,15 @@ public protocol ErasureStore: Sendable {
     /// Rows of a tenant from a place on, table by table, and where it goes on; `nil` at the end.
     func exportPage(tenant: TenantID, from place: ExportPlace) async throws -> (rows: [ExportedRow], next: ExportPlace?)
 
-    /// Every row about a person, at most `limit` of each table, newest first.
-    func export(user: UserID, limit: Int, audit: AuditEntry) async throws -> [ExportedRow]
+    /// Notes that a person is given what is there about them.
+    func beginExport(user: UserID, audit: AuditEntry) async throws
+
+    /// The same for the rows about a person: of the account, and of what they did in the tenants that they belong to.
+    func exportPage(user: UserID, from place: ExportPlace) async throws -> (rows: [ExportedRow], next: ExportPlace?)
 }
 
 /// Erases and exports tenants and people.
 public struct ErasureService: Sendable {
-    /// Rows of a table that a person's export holds; more is a matter for whoever runs the server.
-    public static let maximumPersonalRows = 10_000
-
     private let store: any ErasureStore
     private let accounts: AccountService
 
@@ -91,11 +91,11 @@ public struct ErasureService: Sendable {
             tenant: id,
             audit: accounts.entry(
                 .tenantErased, in: nil, by: Requester(requestID: requester.requestID), target: "tenant/\(id)"))
+        try await store.scrub()
         try await accounts.mailer.forget(tenant: id)
         for member in members where try await accounts.store.user(member.id) == nil {
             try await accounts.mailer.forget(address: member.email)
         }
-        try await store.scrub()
     }
 
     /// Erases the principal's own account.
@@ -116,8 +116,8 @@ public struct ErasureService: Sendable {
             user: user,
             audit: accounts.entry(
                 .userErased, in: nil, by: Requester(requestID: requester.requestID), target: "user/\(user)"))
-        try await accounts.mailer.forget(address: email)
         try await store.scrub()
+        try await accounts.mailer.forget(address: email)
     }
 
     public func beginExport(tenant: TenantID, requester: Requester) async throws {
@@ -132,10 +132,17 @@ public struct ErasureService: Sendable {
         try await store.exportPage(tenant: tenant, from: place)
     }
 
-    public func exportOwnAccount(_ principal: Principal, requester: Requester) async throws -> [ExportedRow] {
-        try await store.export(
-            user: principal.user, limit: Self.maximumPersonalRows,
+    public func beginExport(ofOwnAccount principal: Principal, requester: Requester) async throws {
+        try await store.beginExport(
+            user: principal.user,
             audit: accounts.entry(
                 .userExported, in: principal.tenant, by: requester, target: "user/\(principal.user)"))
+    }
+
+    /// Rows about a person from a place on, and where it goes on; `nil` at the end.
+    public func exportPage(
+        user: UserID, from place: ExportPlace
+    ) async throws -> (rows: [ExportedRow], next: ExportPlace?) {
+        try await store.exportPage(user: user, from: place)
     }
 }

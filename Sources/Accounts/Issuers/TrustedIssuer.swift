@@ -28,10 +28,12 @@ public struct TrustedIssuer: Hashable, Sendable {
     public let roleClaim: String
     /// The role of whoever has no such claim; nobody is let in without a role.
     public let defaultRole: Role?
+    /// Whether an address in a token is its holder's, also without `email_verified`.
+    public let verifiesAddresses: Bool
 
     public init(
         issuer: String, audience: String, algorithm: Algorithm, keys: Keys, tenantClaim: String, roleClaim: String,
-        defaultRole: Role?
+        defaultRole: Role?, verifiesAddresses: Bool = false
     ) {
         self.issuer = issuer
         self.audience = audience
@@ -40,6 +42,7 @@ public struct TrustedIssuer: Hashable, Sendable {
         self.tenantClaim = tenantClaim
         self.roleClaim = roleClaim
         self.defaultRole = defaultRole
+        self.verifiesAddresses = verifiesAddresses
     }
 
     /// Reads a list: `[{"issuer", "audience", "algorithm", "jwksUrl", "tenantClaim", "roleClaim", "defaultRole"}]`.
@@ -88,7 +91,8 @@ public struct TrustedIssuer: Hashable, Sendable {
         return TrustedIssuer(
             issuer: base, audience: "authenticated", algorithm: secret == nil ? .es256 : .hs256,
             keys: secret.map { .secret($0) } ?? .set(url: base + "/.well-known/jwks.json"),
-            tenantClaim: "app_metadata.tenant_id", roleClaim: "app_metadata.role", defaultRole: nil)
+            tenantClaim: "app_metadata.tenant_id", roleClaim: "app_metadata.role", defaultRole: nil,
+            verifiesAddresses: true)
     }
 }
 

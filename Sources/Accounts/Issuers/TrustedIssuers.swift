@@ -16,6 +16,10 @@ public actor TrustedIssuers {
     private static let keysAge: Duration = .seconds(600)
     /// A key that is not known is looked for at most this often: tokens with made-up keys must not make us ask all the time.
     private static let fetchInterval: Duration = .seconds(30)
+    /// While none were ever had: somebody waits for them.
+    private static let firstFetchInterval: Duration = .seconds(2)
+    /// How long known keys stay good while their issuer cannot be asked.
+    private static let maximumKeysAge: Duration = .seconds(24 * 3600)
     /// Clocks differ.
     private static let leeway: Duration = .seconds(30)
 
@@ -84,7 +88,9 @@ public actor TrustedIssuers {
         }
         if let start = Self.time(claims["nbf"]), start > now.adding(Self.leeway) { throw Self.invalid }
         let role = Self.claim(issuer.roleClaim, in: claims)?.string
-        let email = claims["email"]?.string.flatMap { AccountService.isEmail($0) ? $0.lowercased() : nil }
+        // An address that nobody has verified may be anybody's.
+        let isVerified = issuer.verifiesAddresses || claims["email_verified"]?.bool == true
+        let email = claims["email"]?.string.flatMap { isVerified && AccountService.isEmail($0) ? $0.lowercased() : nil }
         return ExternalIdentity(
             subject: subject, email: email,
             tenant: Self.claim(issuer.tenantClaim, in: claims)?.string.flatMap { TenantID($0) },
@@ -123,12 +129,13 @@ public actor TrustedIssuers {
     }
 
     private func mayAsk(_ issuer: TrustedIssuer, _ now: Timestamp) -> Bool {
-        asked[issuer.issuer].map { now.duration(since: $0) >= Self.fetchInterval } ?? true
+        let interval = fetched[issuer.issuer] == nil ? Self.firstFetchInterval : Self.fetchInterval
+        return asked[issuer.issuer].map { now.duration(since: $0) >= interval } ?? true
     }
 
     /// Fetches the keys; while they cannot be had, those from before stay.
     private func fetch(_ issuer: TrustedIssuer, _ url: String, now: Timestamp) async throws -> JWTKeyCollection {
-        let known = fetched[issuer.issuer]
+        let known = fetched[issuer.issuer].flatMap { now.duration(since: $0.at) < Self.maximumKeysAge ? $0 : nil }
         let unavailable = Problem(
             .storageUnavailable, "The keys of the token's issuer cannot be had. Try again shortly.", retryAfter: .seconds(5))
         guard mayAsk(issuer, now) else {

@@ -16,7 +16,7 @@ public final class PasswordHasher: Sendable {
     /// How long one may wait for its turn: who waited longer has gone, or soon goes.
     private static let maximumWait: Duration = .seconds(15)
     /// The threads yield to those that serve requests (setpriority(2), -20 to 19), who are then hardly slowed down.
-    private static let niceness: CInt = 10
+    private static let niceness: CInt = 15
     public static let passwordLength = 10...200
 
     private let threads = ThreadPool<Void>(

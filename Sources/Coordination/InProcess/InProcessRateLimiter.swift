@@ -3,7 +3,8 @@ import Synchronization
 
 /// The rate limiter of one process.
 public final class InProcessRateLimiter: RateLimiter {
-    /// Beyond this many keys those whose time is over are forgotten, and then, if that is not enough, all.
+    /// Beyond this many keys those whose time is over are forgotten, and then, if that is not enough, the half that is
+    /// nearest to it.
     private static let maximumKeys = 100_000
 
     /// For each key, when it would be as if nothing had been counted: the theoretical arrival time of the algorithm.
@@ -34,6 +35,8 @@ public final class InProcessRateLimiter: RateLimiter {
 
     private static func makeRoom(in arrivals: inout [String: Timestamp], at now: Timestamp) {
         arrivals = arrivals.filter { $0.value > now }
-        if arrivals.count >= maximumKeys { arrivals = [:] }
+        guard arrivals.count > maximumKeys / 2 else { return }
+        let middle = arrivals.values.sorted()[arrivals.count / 2]
+        arrivals = arrivals.filter { $0.value > middle }
     }
 }

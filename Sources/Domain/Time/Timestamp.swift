@@ -17,7 +17,7 @@ public struct Timestamp: Hashable, Comparable, Sendable {
         .microseconds(microseconds - earlier.microseconds)
     }
 
-    /// RFC 3339 in UTC with milliseconds, `2026-11-20T17:14:10.123Z`; years 0 to 9999.
+    /// RFC 3339 in UTC with milliseconds, `2026-11-20T17:14:10.123Z`; years 0 to 9999: one before or after is written as the nearest.
     public var iso8601: String {
         let (seconds, micros) = microseconds.dividedEuclidean(by: 1_000_000)
         let (days, second) = seconds.dividedEuclidean(by: 86400)
@@ -33,7 +33,7 @@ public struct Timestamp: Hashable, Comparable, Sendable {
             }
             text.append(UInt8(ascii: separator))
         }
-        append(year, digits: 4, then: "-")
+        append(min(max(year, 0), 9999), digits: 4, then: "-")
         append(month, digits: 2, then: "-")
         append(day, digits: 2, then: "T")
         append(second / 3600, digits: 2, then: ":")

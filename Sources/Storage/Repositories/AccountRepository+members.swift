@@ -109,7 +109,8 @@ extension AccountRepository {
         let delete = SQLStatement(
             "DELETE FROM memberships WHERE tenant_id = ?1 AND user_id = ?2 AND \(Self.isDispensable)",
             [.id(tenant), .id(user)], expect: .rows(1, otherwise: Self.lastOwner))
-        try await change(.system, [Self.lock(tenant), delete, audit.insert])
+        try await change(
+            .system, [Self.lock(tenant), Self.leavesNoOperatorOutside(tenant, user), delete, audit.insert])
     }
 
     // MARK: Invitations
@@ -228,6 +229,9 @@ extension AccountRepository {
                 id: new.id, email: "\(new.id)@external.invalid", createdAt: new.createdAt)
             return try await admit(
                 issuer: issuer, subject: subject, new: stranger, tenant: tenant, role: role, audit: audit)
+        } catch StorageError.uniqueViolation(let what) where what.contains("external_identities") && known.isEmpty {
+            // Made at the same time by another request, and known by now.
+            return try await admit(issuer: issuer, subject: subject, new: new, tenant: tenant, role: role, audit: audit)
         }
         guard let standing = try await standing(tenant: tenant, user: user, signIn: nil) else {
             throw StorageError.unavailable("The membership was stored and is not there.")

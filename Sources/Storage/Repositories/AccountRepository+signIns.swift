@@ -92,9 +92,12 @@ extension AccountRepository {
         tokenHash: String, user: UserID, expiresAt: Timestamp, audit: AuditEntry
     ) async throws {
         let insert = SQLStatement(
-            "INSERT INTO password_resets (user_id, hash, expires_at) VALUES (?1, ?2, ?3)",
+            """
+            INSERT INTO password_resets (user_id, hash, expires_at) VALUES (?1, ?2, ?3)
+            ON CONFLICT (user_id) DO UPDATE SET hash = excluded.hash, expires_at = excluded.expires_at
+            """,
             [.id(user), .text(tokenHash), .time(expiresAt)])
-        _ = try await engine.write(Batch(.system, [Self.endReset(of: user), insert, audit.insert]))
+        _ = try await engine.write(Batch(.system, [insert, audit.insert]))
     }
 
     public func passwordReset(tokenHash: String, at time: Timestamp) async throws -> UserID? {

@@ -99,7 +99,38 @@ public struct AccountRepository: AccountStore {
         let update = SQLStatement(
             "UPDATE users SET is_operator = ?2 WHERE id = ?1", [.id(user), .bool(isOperator)],
             expect: .rows(1, otherwise: Problem(.notFound, "There is no such user.")))
-        try await change(.system, [update, audit.insert])
+        let checks = isOperator ? [] : [Self.isNotLastOperator(user)]
+        try await change(.system, checks + [update, audit.insert])
+    }
+
+    /// Somebody else runs the platform too, or the user does not.
+    static func isNotLastOperator(_ user: UserID) -> SQLStatement {
+        SQLStatement(
+            """
+            SELECT 1 FROM users u WHERE u.id = ?1 AND u.is_operator = true
+                AND NOT EXISTS (SELECT 1 FROM users o WHERE o.is_operator = true AND o.id <> ?1)
+            """,
+            [.id(user)],
+            expect: .rows(
+                0,
+                otherwise: Problem(
+                    .lastOwner, "Nobody would be left who runs the platform. Make somebody else an operator first.")))
+    }
+
+    /// `?1` tenant: no operator would be left without any tenant; of one user when `?2` is given.
+    static func leavesNoOperatorOutside(_ tenant: TenantID, _ user: UserID? = nil) -> SQLStatement {
+        SQLStatement(
+            """
+            SELECT 1 FROM memberships m JOIN users u ON u.id = m.user_id
+            WHERE m.tenant_id = ?1\(user == nil ? "" : " AND m.user_id = ?2") AND u.is_operator = true
+                AND NOT EXISTS (SELECT 1 FROM memberships o WHERE o.user_id = m.user_id AND o.tenant_id <> ?1)
+            """,
+            [.id(tenant)] + (user.map { [.id($0)] } ?? []),
+            expect: .rows(
+                0,
+                otherwise: Problem(
+                    .lastOwner,
+                    "An operator belongs to this tenant alone, and could no longer sign in. Give them another first.")))
     }
 
     public func users(email: String?, page: PageRequest, reading: AuditEntry) async throws -> Page<User> {

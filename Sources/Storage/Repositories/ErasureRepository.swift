@@ -17,34 +17,28 @@ public struct ErasureRepository: ErasureStore {
     public func erase(tenant: TenantID, audit: AuditEntry) async throws {
         defer { cache?.forget() }
         // Members who belong nowhere else, and have begun nothing elsewhere, go with the tenant. All else hangs on it.
-        let members = SQLStatement(
-            """
-            DELETE FROM users
+        let members = """
+            SELECT id FROM users
             WHERE id IN (SELECT user_id FROM memberships WHERE tenant_id = ?1) AND is_operator = false
                 AND NOT EXISTS (SELECT 1 FROM memberships m WHERE m.user_id = users.id AND m.tenant_id <> ?1)
                 AND NOT EXISTS (SELECT 1 FROM sessions s WHERE s.user_id = users.id)
                 AND NOT EXISTS (SELECT 1 FROM agent_runs r WHERE r.user_id = users.id)
-            """,
-            [.id(tenant)])
-        let stranded = Problem(
-            .lastOwner, "An operator belongs to this tenant alone, and could no longer sign in. Give them another first.")
-        let operators = SQLStatement(
             """
-            SELECT 1 FROM memberships m JOIN users u ON u.id = m.user_id
-            WHERE m.tenant_id = ?1 AND u.is_operator = true
-                AND NOT EXISTS (SELECT 1 FROM memberships o WHERE o.user_id = m.user_id AND o.tenant_id <> ?1)
-            """,
-            [.id(tenant)], expect: .rows(0, otherwise: stranded))
+        let statements = [
+            "DELETE FROM sessions WHERE tenant_id = ?1",
+            "DELETE FROM invitations WHERE email IN (SELECT email FROM users WHERE id IN (\(members)))",
+            "UPDATE usage_metrics SET user_id = NULL WHERE user_id IN (\(members))",
+            "UPDATE audit_logs SET user_id = NULL, address = NULL WHERE user_id IN (\(members))",
+            "DELETE FROM users WHERE id IN (\(members))",
+        ]
+        let erase = SQLStatement(
+            "DELETE FROM tenants WHERE id = ?1", [.id(tenant)],
+            expect: .rows(1, otherwise: Problem.notFound("tenant")))
         _ = try await engine.write(
             Batch(
                 .system,
-                [
-                    operators, SQLStatement("DELETE FROM sessions WHERE tenant_id = ?1", [.id(tenant)]), members,
-                    SQLStatement(
-                        "DELETE FROM tenants WHERE id = ?1", [.id(tenant)],
-                        expect: .rows(1, otherwise: Problem.notFound("tenant"))),
-                    audit.insert,
-                ],
+                [AccountRepository.leavesNoOperatorOutside(tenant)] + statements.map { SQLStatement($0, [.id(tenant)]) }
+                    + [erase, audit.insert],
                 function: "eraseTenant"))
     }
 
@@ -62,7 +56,7 @@ public struct ErasureRepository: ErasureStore {
             SQLStatement(
                 "UPDATE tenants SET name = name WHERE id IN (SELECT tenant_id FROM memberships WHERE user_id = ?1)",
                 [.id(user)]),
-            owned,
+            owned, AccountRepository.isNotLastOperator(user),
             // Their jobs find no run, and end.
             SQLStatement("DELETE FROM sessions WHERE user_id = ?1", [.id(user)]),
             SQLStatement("DELETE FROM agent_runs WHERE user_id = ?1", [.id(user)]),
@@ -83,9 +77,6 @@ public struct ErasureRepository: ErasureStore {
 
     // MARK: Exporting
 
-    /// Rows that are read at one time.
-    private static let pageRows = 200
-
     public func beginExport(tenant: TenantID, audit: AuditEntry) async throws {
         _ = try await engine.write(Batch(.tenant(tenant), [audit.insert]))
     }
@@ -95,32 +86,34 @@ public struct ErasureRepository: ErasureStore {
     ) async throws -> (rows: [ExportedRow], next: ExportPlace?) {
         guard ExportedTable.ofTenant.indices.contains(place.table) else { return ([], nil) }
         let table = ExportedTable.ofTenant[place.table]
-        let select = table.page(tenant, after: place.after, limit: Self.pageRows)
+        let select = table.page(tenant, after: place.after, limit: table.pageRows)
         let rows = try await engine.read(Batch(.tenant(tenant), [select]))[0].rows
         let isLast = place.table == ExportedTable.ofTenant.count - 1
         var next: ExportPlace? = isLast ? nil : ExportPlace(table: place.table + 1)
-        if rows.count == Self.pageRows, let last = rows.last {
+        if rows.count == table.pageRows, let last = rows.last {
             next = ExportPlace(table: place.table, after: table.key(of: last))
         }
         return (rows.map(table.exported), next)
     }
 
-    public func export(user: UserID, limit: Int, audit: AuditEntry) async throws -> [ExportedRow] {
+    public func beginExport(user: UserID, audit: AuditEntry) async throws {
         _ = try await engine.write(Batch(.system, [audit.insert]))
-        var exported: [ExportedRow] = []
-        for table in ExportedTable.ofUser {
-            let rows = try await engine.read(Batch(.system, [table.rows(of: user, limit: limit)]))[0].rows
-            exported += rows.map(table.exported)
+    }
+
+    public func exportPage(user: UserID, from place: ExportPlace) async throws -> (rows: [ExportedRow], next: ExportPlace?) {
+        let memberships = SQLStatement("SELECT tenant_id FROM memberships WHERE user_id = ?1 ORDER BY tenant_id", [.id(user)])
+        let tenants = try await engine.read(Batch(.system, [memberships]))[0].rows.map { TenantID($0.uuid(0)) }
+        // The account, then what it has in each of its tenants.
+        let parts: [(table: ExportedTable, tenant: TenantID?)] =
+            ExportedTable.ofUser.map { ($0, nil) } + tenants.flatMap { tenant in ExportedTable.ofMember.map { ($0, tenant) } }
+        guard parts.indices.contains(place.table) else { return ([], nil) }
+        let (table, tenant) = parts[place.table]
+        let select = table.page(of: user, in: tenant, after: place.after, limit: table.pageRows)
+        let rows = try await engine.read(Batch(tenant.map { .tenant($0) } ?? .system, [select]))[0].rows
+        var next: ExportPlace? = place.table == parts.count - 1 ? nil : ExportPlace(table: place.table + 1)
+        if rows.count == table.pageRows, let last = rows.last {
+            next = ExportPlace(table: place.table, after: table.key(of: last))
         }
-        let memberships = SQLStatement("SELECT tenant_id FROM memberships WHERE user_id = ?1", [.id(user)])
-        for row in try await engine.read(Batch(.system, [memberships]))[0].rows {
-            let tenant: TenantID = row.id(0)
-            for table in ExportedTable.ofMember {
-                let select = table.rows(of: user, in: tenant, limit: limit)
-                let rows = try await engine.read(Batch(.tenant(tenant), [select]))[0].rows
-                exported += rows.map(table.exported)
-            }
-        }
-        return exported
+        return (rows.map(table.exported), next)
     }
 }

@@ -26,8 +26,16 @@ struct ExportedTable: Sendable {
         }
     }
 
+    /// Rows that are read at one time: of a document's content one, which may be large, and of what holds text a few.
+    var pageRows: Int {
+        switch name {
+        case "document_contents": 1
+        case "agent_runs", "messages", "run_events", "agent_steps", "tool_calls": 20
+        default: 200
+        }
+    }
+
     private var list: String { columns.map(\.name).joined(separator: ", ") }
-    private var newestFirst: String { columns.prefix(keyColumns).map { "\($0.name) DESC" }.joined(separator: ", ") }
     private var keyList: String { columns.prefix(keyColumns).map(\.name).joined(separator: ", ") }
 
     /// A page of the tenant's rows, in the order of their key.
@@ -44,19 +52,23 @@ struct ExportedTable: Sendable {
             [.id(tenant), .int(limit)] + zip(columns, last ?? []).map { Self.value($1, $0.kind) })
     }
 
-    func rows(of user: UserID, limit: Int) -> SQLStatement {
-        SQLStatement(
-            "SELECT \(list) FROM \(name) WHERE \(name == "users" ? "id" : "user_id") = ?1 ORDER BY \(newestFirst) LIMIT ?2",
-            [.id(user), .int(limit)])
-    }
-
-    func rows(of user: UserID, in tenant: TenantID, limit: Int) -> SQLStatement {
-        let owner =
-            name == "messages" || name == "run_events"
-            ? "run_id IN (SELECT id FROM agent_runs WHERE tenant_id = ?1 AND user_id = ?2)" : "user_id = ?2"
-        return SQLStatement(
-            "SELECT \(list) FROM \(name) WHERE tenant_id = ?1 AND \(owner) ORDER BY \(newestFirst) LIMIT ?3",
-            [.id(tenant), .id(user), .int(limit)])
+    /// A page of the rows about a person, of one tenant's when one is given, in the order of their key.
+    func page(of user: UserID, in tenant: TenantID?, after last: [String]?, limit: Int) -> SQLStatement {
+        var arguments: [SQLValue] = [.id(user), .int(limit)]
+        var condition = "\(name == "users" ? "id" : "user_id") = ?1"
+        if let tenant {
+            arguments = [.id(tenant), .int(limit), .id(user)]
+            let owner =
+                name == "messages"
+                ? "run_id IN (SELECT id FROM agent_runs WHERE tenant_id = ?1 AND user_id = ?3)" : "user_id = ?3"
+            condition = "tenant_id = ?1 AND \(owner)"
+        }
+        if let last {
+            let places = last.indices.map { "?\(arguments.count + 1 + $0)" }.joined(separator: ", ")
+            condition += " AND (\(keyList)) > (\(places))"
+            arguments += zip(columns, last).map { Self.value($1, $0.kind) }
+        }
+        return SQLStatement("SELECT \(list) FROM \(name) WHERE \(condition) ORDER BY \(keyList) LIMIT ?2", arguments)
     }
 
     func key(of row: SQLRow) -> [String] {

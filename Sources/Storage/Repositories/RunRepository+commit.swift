@@ -190,6 +190,9 @@ extension RunRepository {
             ])
     }
 
+    /// What a column of usage holds at most: whatever a provider counts, the step can be finished.
+    private static let mostUsed = Int(Int32.max)
+
     private func finish(_ commit: RunCommit, _ id: StepID, _ output: ModelTurn?, _ use: StepUse) -> [SQLStatement] {
         let step = one(
             commit,
@@ -206,13 +209,14 @@ extension RunRepository {
                 tenant_id, id, run_id, user_id, agent, kind, name, attempts, input_tokens, output_tokens, duration_ms,
                 created_at
             )
-            SELECT ?1, s.id, ?2, r.user_id, ?5, s.kind, ?6, s.attempt, ?7, ?8, (?9 - s.started_at) / 1000, ?9
+            SELECT ?1, s.id, ?2, r.user_id, ?5, s.kind, ?6, s.attempt, ?7, ?8,
+                CASE WHEN (?9 - s.started_at) / 1000 < \(Self.mostUsed) THEN (?9 - s.started_at) / 1000 ELSE \(Self.mostUsed) END, ?9
             FROM agent_steps s JOIN agent_runs r ON r.tenant_id = s.tenant_id AND r.id = s.run_id
             WHERE s.tenant_id = ?1 AND s.run_id = ?2 AND s.id = ?4 AND \(Self.fenced)
             """,
             [
-                .id(id), .text(StepUse.defaultAgent), .text(use.name), .int(use.inputTokens), .int(use.outputTokens),
-                .time(commit.time),
+                .id(id), .text(StepUse.defaultAgent), .text(use.name), .int(min(use.inputTokens, Self.mostUsed)),
+                .int(min(use.outputTokens, Self.mostUsed)), .time(commit.time),
             ])
         guard use.inputTokens + use.outputTokens > 0 else { return [step, usage] }
         return [

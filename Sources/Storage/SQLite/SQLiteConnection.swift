@@ -83,8 +83,8 @@ final class SQLiteConnection: Sendable {
         }
     }
 
-    /// Tries of a checkpoint that a reader holds up, with a pause between them.
-    private static let maximumCheckpoints = 50
+    /// Tries of a checkpoint that a reader holds up, for as long as the busy mode says each.
+    private static let maximumCheckpoints = 3
 
     /// Rewrites the database without what deleted rows have left in it, and empties the log.
     func scrub() throws {

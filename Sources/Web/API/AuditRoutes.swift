@@ -86,7 +86,7 @@ struct AuditRoutes {
         let day: Duration = .seconds(86_400)
         let to = try request.time("to") ?? now.adding(day)
         let from = try request.time("from") ?? to.adding(.zero - day * Self.defaultUsageDays)
-        guard from < to, to.duration(since: from) <= day * Self.maximumUsageDays else {
+        guard from < to, to.duration(since: from) <= day * Self.maximumUsageDays, from >= Timestamp(microseconds: 0) else {
             throw Problem(
                 .invalidRequest, "from must be before to, by at most \(Self.maximumUsageDays) days.")
         }

@@ -2,6 +2,7 @@ import Accounts
 import Domain
 import HTTPTypes
 import Hummingbird
+import NIOCore
 
 /// Signing up, signing in and out, passwords, and who one is.
 struct AuthRoutes {
@@ -103,8 +104,24 @@ struct AuthRoutes {
                 ])
             },
             APIRoute(.get, "/api/auth/me/export", .person) { _, context in
-                let rows = try await erasure.exportOwnAccount(try context.principal(), requester: context.requester)
-                return .json(["items": .array(rows.map(\.json))])
+                let principal = try context.principal()
+                try await erasure.beginExport(ofOwnAccount: principal, requester: context.requester)
+                return Response(
+                    status: .ok, headers: [.contentType: "application/json", .cacheControl: "no-store"],
+                    body: ResponseBody { writer in
+                        var place: ExportPlace? = .start
+                        var separator = "{\"items\":["
+                        while let from = place {
+                            let (rows, next) = try await erasure.exportPage(user: principal.user, from: from)
+                            for row in rows {
+                                try await writer.write(ByteBuffer(string: separator + row.json.text))
+                                separator = ","
+                            }
+                            place = next
+                        }
+                        try await writer.write(ByteBuffer(string: separator == "," ? "]}" : separator + "]}"))
+                        try await writer.finish(nil)
+                    })
             },
             APIRoute(.post, "/api/auth/me/erase", .person) { request, context in
                 var fields = try RequestFields(await request.json())

@@ -57,7 +57,7 @@ struct TenantRoutes {
                         var place: ExportPlace? = .start
                         while let from = place {
                             let (rows, next) = try await erasure.exportPage(tenant: tenant, from: from)
-                            try await writer.write(ByteBuffer(string: rows.map { $0.json.text + "\n" }.joined()))
+                            for row in rows { try await writer.write(ByteBuffer(string: row.json.text + "\n")) }
                             place = next
                         }
                         try await writer.finish(nil)

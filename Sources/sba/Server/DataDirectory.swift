@@ -81,6 +81,15 @@ struct DataDirectory: ~Copyable {
         guard rename(nextSecretFile, secretFile) == 0 else {
             throw Problem(.storageUnavailable, "'\(nextSecretFile)' cannot be renamed to '\(secretFile)'. Do it by hand.")
         }
+        syncFolder()
+    }
+
+    /// What was renamed is still so after a power cut.
+    private func syncFolder() {
+        let folder = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        guard folder >= 0 else { return }
+        fsync(folder)
+        close(folder)
     }
 
     private func read(_ file: String) throws -> String? {
@@ -102,5 +111,6 @@ struct DataDirectory: ~Copyable {
         guard rename(file + ".new", file) == 0 else {
             throw Problem(.storageUnavailable, "'\(file)' cannot be written.")
         }
+        syncFolder()
     }
 }

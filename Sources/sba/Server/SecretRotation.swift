@@ -16,6 +16,9 @@ struct SecretRotation {
         if secret != nil, previous == nil {
             settings.fault(.secretKeyPrevious, "must be the secret that SBA_SECRET_KEY takes the place of.")
         }
+        if let secret, secret.count < SecretSealer.minimumKeyCharacters {
+            settings.fault(.secretKey, "must have at least \(SecretSealer.minimumKeyCharacters) characters.")
+        }
         if case .postgres = database, secret == nil { settings.fault(.secretKey, "must be the new master secret.") }
         try settings.finish()
     }

@@ -184,7 +184,7 @@ GRANT UPDATE (sealed, retired_at) ON signing_keys TO sba_system;
 GRANT SELECT ON tenant_origins TO sba_system;
 GRANT SELECT, INSERT, UPDATE (tenant_id, ended_at) ON sign_ins TO sba_system;
 GRANT SELECT, INSERT, UPDATE (used_at) ON refresh_tokens TO sba_system;
-GRANT SELECT, INSERT, DELETE ON password_resets TO sba_system;
+GRANT SELECT, INSERT, UPDATE (hash, expires_at), DELETE ON password_resets TO sba_system;
 GRANT SELECT, INSERT ON external_identities TO sba_system;
 GRANT SELECT, DELETE ON invitations TO sba_system;
 GRANT SELECT, DELETE ON api_keys TO sba_system;
