@@ -19,7 +19,7 @@ NOT_FITTING = {
 }
 # So do these, of `invalid_request`.
 NOT_FITTING_DETAILS = {
-    "from must be before to, by at most 400 days.",
+    "from must be before to, by at most 400 days, and not before 1970.",
     "expiresAt must be in the future.",
 }
 

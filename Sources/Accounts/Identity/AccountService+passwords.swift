@@ -39,7 +39,8 @@ extension AccountService {
         try await limit(account: email, requester)
         // Whoever another issuer vouches for has no password here, and gets none.
         if let (user, hash) = try await store.user(email: Self.normalized(email)), !hash.isEmpty {
-            // What goes wrong for an account must not tell that there is one: who gets no mail asks again.
+            // What goes wrong for an account must not tell that there is one: who gets no mail asks again. The mailer tells
+            // its log, and a database that is away is told by health and by every other request.
             try? await sendReset(to: user, requester)
         }
         try await Task.sleep(until: end, clock: .continuous)

@@ -198,6 +198,9 @@ public struct AccountService: Sendable {
         else { throw Self.invalidRefresh }
         var requester = requester
         requester.user = stored.user
+        // By id: whoever fails to sign in as somebody must not keep them from staying signed in.
+        let account = "\(user.id)"
+        try await limit(account: account)
         guard !stored.isUsed else { throw try await endStolen(stored, requester) }
         guard stored.expiresAt > ambient.now() else {
             throw Problem(.tokenExpired, "The refresh token has expired. Sign in again.")
@@ -211,6 +214,7 @@ public struct AccountService: Sendable {
         } catch is RefreshTokenReused {
             throw try await endStolen(stored, requester)
         }
+        try await pardon(account: account)
         return try await signIn(user, membership, stored.signIn, next)
     }
 

@@ -90,7 +90,18 @@ final class PostgresCall: Sendable {
             case .ended: return (nil, nil)
             }
         }
-        if let (canceller, call) = running { cancels.submit { _ in canceller.cancel(call) } }
+        if let (canceller, call) = running { Self.breakOff(call, canceller, on: cancels) }
         continuation?.resume(throwing: CancellationError())
+    }
+
+    /// Between two cancels of one call.
+    private static let repetition: Duration = .milliseconds(500)
+
+    /// Repeated until the call ends: a server ignores a cancel that comes before what it is to break off.
+    private static func breakOff(_ call: Int, _ canceller: PostgresCanceller, on cancels: ThreadPool<Void>) {
+        cancels.submit { _ in
+            guard canceller.cancel(call) else { return }
+            _ = Alarms.shared.set(for: .now + repetition) { breakOff(call, canceller, on: cancels) }
+        }
     }
 }

@@ -66,21 +66,22 @@ final class PostgresCanceller: Sendable {
         return isOver
     }
 
-    /// Asks the server to break the call off; blocks until it has been told. Does nothing when the call has ended.
-    func cancel(_ call: Int) {
+    /// Asks the server to break the call off; blocks until it has been told. Answers false when the call has ended.
+    func cancel(_ call: Int) -> Bool {
         let taken = state.withLock { state -> UInt? in
             guard state.isBusy, state.call == call, !state.isCancelling else { return nil }
             state.isCancelling = state.handle != nil
             return state.handle
         }
-        guard let taken, let handle = OpaquePointer(bitPattern: taken) else { return }
+        guard let taken, let handle = OpaquePointer(bitPattern: taken) else { return false }
         var message = [CChar](repeating: 0, count: 256)
         PQcancel(handle, &message, Int32(message.count))
-        let (isForgotten, isAwaited) = state.withLock { state in
+        let (isForgotten, isAwaited, isBusy) = state.withLock { state in
             state.isCancelling = false
-            return (state.handle != taken, state.isAwaited)
+            return (state.handle != taken, state.isAwaited, state.isBusy && state.call == call)
         }
         if isForgotten { PQfreeCancel(handle) }
         if isAwaited { ended.signal() }
+        return isBusy
     }
 }

@@ -86,9 +86,16 @@ public struct ErasureRepository: ErasureStore {
     ) async throws -> (rows: [ExportedRow], next: ExportPlace?) {
         guard ExportedTable.ofTenant.indices.contains(place.table) else { return ([], nil) }
         let table = ExportedTable.ofTenant[place.table]
-        let select = table.page(tenant, after: place.after, limit: table.pageRows)
-        let rows = try await engine.read(Batch(.tenant(tenant), [select]))[0].rows
-        let isLast = place.table == ExportedTable.ofTenant.count - 1
+        return try await page(
+            of: table, table.page(tenant, after: place.after), .tenant(tenant), at: place,
+            isLast: place.table == ExportedTable.ofTenant.count - 1)
+    }
+
+    /// Reads a page, and finds out where the export goes on: in the same table while pages are full, else in the next.
+    private func page(
+        of table: ExportedTable, _ select: SQLStatement, _ scope: Batch.Scope, at place: ExportPlace, isLast: Bool
+    ) async throws -> (rows: [ExportedRow], next: ExportPlace?) {
+        let rows = try await engine.read(Batch(scope, [select], function: "exportPage"))[0].rows
         var next: ExportPlace? = isLast ? nil : ExportPlace(table: place.table + 1)
         if rows.count == table.pageRows, let last = rows.last {
             next = ExportPlace(table: place.table, after: table.key(of: last))
@@ -108,12 +115,8 @@ public struct ErasureRepository: ErasureStore {
             ExportedTable.ofUser.map { ($0, nil) } + tenants.flatMap { tenant in ExportedTable.ofMember.map { ($0, tenant) } }
         guard parts.indices.contains(place.table) else { return ([], nil) }
         let (table, tenant) = parts[place.table]
-        let select = table.page(of: user, in: tenant, after: place.after, limit: table.pageRows)
-        let rows = try await engine.read(Batch(tenant.map { .tenant($0) } ?? .system, [select]))[0].rows
-        var next: ExportPlace? = place.table == parts.count - 1 ? nil : ExportPlace(table: place.table + 1)
-        if rows.count == table.pageRows, let last = rows.last {
-            next = ExportPlace(table: place.table, after: table.key(of: last))
-        }
-        return (rows.map(table.exported), next)
+        return try await page(
+            of: table, table.page(of: user, in: tenant, after: place.after), tenant.map { .tenant($0) } ?? .system, at: place,
+            isLast: place.table == parts.count - 1)
     }
 }

@@ -39,36 +39,32 @@ struct ExportedTable: Sendable {
     private var keyList: String { columns.prefix(keyColumns).map(\.name).joined(separator: ", ") }
 
     /// A page of the tenant's rows, in the order of their key.
-    func page(_ tenant: TenantID, after last: [String]?, limit: Int) -> SQLStatement {
-        guard name != "tenants" else {
-            // One row, which is its own key.
-            return SQLStatement(
-                "SELECT \(list) FROM tenants WHERE id = ?1 LIMIT ?2", [.id(tenant), .int(limit)])
-        }
-        let places = (last ?? []).indices.map { "?\($0 + 3)" }.joined(separator: ", ")
-        let condition = last == nil ? "" : " AND (\(keyList)) > (\(places))"
-        return SQLStatement(
-            "SELECT \(list) FROM \(name) WHERE tenant_id = ?1\(condition) ORDER BY \(keyList) LIMIT ?2",
-            [.id(tenant), .int(limit)] + zip(columns, last ?? []).map { Self.value($1, $0.kind) })
+    func page(_ tenant: TenantID, after last: [String]?) -> SQLStatement {
+        // A tenant's own row is its own key.
+        page(where: name == "tenants" ? "id = ?1" : "tenant_id = ?1", [.id(tenant)], after: last)
     }
 
     /// A page of the rows about a person, of one tenant's when one is given, in the order of their key.
-    func page(of user: UserID, in tenant: TenantID?, after last: [String]?, limit: Int) -> SQLStatement {
-        var arguments: [SQLValue] = [.id(user), .int(limit)]
-        var condition = "\(name == "users" ? "id" : "user_id") = ?1"
-        if let tenant {
-            arguments = [.id(tenant), .int(limit), .id(user)]
-            let owner =
-                name == "messages"
-                ? "run_id IN (SELECT id FROM agent_runs WHERE tenant_id = ?1 AND user_id = ?3)" : "user_id = ?3"
-            condition = "tenant_id = ?1 AND \(owner)"
+    func page(of user: UserID, in tenant: TenantID?, after last: [String]?) -> SQLStatement {
+        guard let tenant else {
+            return page(where: name == "users" ? "id = ?1" : "user_id = ?1", [.id(user)], after: last)
         }
+        let owner =
+            name == "messages"
+            ? "run_id IN (SELECT id FROM agent_runs WHERE tenant_id = ?1 AND user_id = ?2)" : "user_id = ?2"
+        return page(where: "tenant_id = ?1 AND \(owner)", [.id(tenant), .id(user)], after: last)
+    }
+
+    private func page(where condition: String, _ arguments: [SQLValue], after last: [String]?) -> SQLStatement {
+        var (condition, arguments) = (condition, arguments)
         if let last {
             let places = last.indices.map { "?\(arguments.count + 1 + $0)" }.joined(separator: ", ")
             condition += " AND (\(keyList)) > (\(places))"
             arguments += zip(columns, last).map { Self.value($1, $0.kind) }
         }
-        return SQLStatement("SELECT \(list) FROM \(name) WHERE \(condition) ORDER BY \(keyList) LIMIT ?2", arguments)
+        arguments.append(.int(pageRows))
+        return SQLStatement(
+            "SELECT \(list) FROM \(name) WHERE \(condition) ORDER BY \(keyList) LIMIT ?\(arguments.count)", arguments)
     }
 
     func key(of row: SQLRow) -> [String] {

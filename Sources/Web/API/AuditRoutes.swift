@@ -88,7 +88,7 @@ struct AuditRoutes {
         let from = try request.time("from") ?? to.adding(.zero - day * Self.defaultUsageDays)
         guard from < to, to.duration(since: from) <= day * Self.maximumUsageDays, from >= Timestamp(microseconds: 0) else {
             throw Problem(
-                .invalidRequest, "from must be before to, by at most \(Self.maximumUsageDays) days.")
+                .invalidRequest, "from must be before to, by at most \(Self.maximumUsageDays) days, and not before 1970.")
         }
         var dimensions: [UsageDimension] = []
         let names = request.query("groupBy") ?? UsageDimension.day.rawValue
