@@ -80,7 +80,7 @@ private struct Bench {
 
     func claim() async throws -> JobLease {
         try #require(
-            try await database.jobs.claim(kinds: [RunExecutor.kind], limit: 1, lease: .seconds(60)).first)
+            try await database.jobs.claim(RunExecutor.kind, limit: 1, lease: .seconds(60)).first)
     }
 
     /// Works on the next job to its end.
@@ -135,7 +135,8 @@ struct RunExecutorTests {
                     "RunRepository.create", "JobRepository.claim", "RunRepository.snapshot", "RunRepository.commit",
                     "RunRepository.commit",
                 ])
-            #expect(asked.reduce(0) { $0 + $1.statements } == 24)
+            // PostgreSQL asks for a lock besides.
+            #expect(asked.reduce(0) { $0 + $1.statements } == (engine.isPostgres ? 27 : 26))
             #expect(
                 try await bench.types(run) == [
                     "RUN_STARTED", "STEP_STARTED", "TEXT_MESSAGE_START", "TEXT_MESSAGE_CONTENT", "TEXT_MESSAGE_END",
@@ -406,7 +407,7 @@ struct RunExecutorTests {
             try await bench.service.cancel(tenant: run.tenant, run: run.id)
             try await bench.service.cancel(tenant: run.tenant, run: run.id)
             #expect(try await bench.types(run) == ["RUN_STARTED", "RUN_FINISHED"])
-            #expect(try await database.jobs.claim(kinds: [RunExecutor.kind], limit: 1, lease: .seconds(1)).isEmpty)
+            #expect(try await database.jobs.claim(RunExecutor.kind, limit: 1, lease: .seconds(1)).isEmpty)
             let unknown = await #expect(throws: Problem.self) {
                 try await bench.service.cancel(tenant: run.tenant, run: RunID(UUID()))
             }

@@ -18,45 +18,70 @@ struct JobMove: Sendable, CustomTestStringConvertible {
     var testDescription: String { "\(event) in \(from)" }
 }
 
-private let events: [JobStateMachine.Event] = [.claim, .complete, .fail, .release, .rescue, .cancel]
-
 private let moves: [JobMove] = [
+    JobMove(.scheduled, .due, .available),
+    JobMove(.scheduled, .claim, nil),
+    JobMove(.scheduled, .complete, nil),
+    JobMove(.scheduled, .fail, nil),
+    JobMove(.scheduled, .release, nil),
+    JobMove(.scheduled, .rescue, nil),
+    JobMove(.scheduled, .cancel, .cancelled),
+    JobMove(.scheduled, .giveUp, .available, attempt: 3),
+    JobMove(.scheduled, .requeue, .available),
+    JobMove(.available, .due, nil),
     JobMove(.available, .claim, .executing, attempt: 2),
     JobMove(.available, .complete, nil),
     JobMove(.available, .fail, nil),
     JobMove(.available, .release, nil),
     JobMove(.available, .rescue, nil),
     JobMove(.available, .cancel, .cancelled),
+    JobMove(.available, .giveUp, .available, attempt: 3),
+    JobMove(.available, .requeue, nil),
+    JobMove(.executing, .due, nil),
     JobMove(.executing, .claim, nil),
     JobMove(.executing, .complete, .completed),
     JobMove(.executing, .fail, .retryable),
     JobMove(.executing, .release, .available, attempt: 0),
     JobMove(.executing, .rescue, .available),
     JobMove(.executing, .cancel, .cancelled),
-    JobMove(.retryable, .claim, .executing, attempt: 2),
+    JobMove(.executing, .giveUp, nil),
+    JobMove(.executing, .requeue, nil),
+    JobMove(.retryable, .due, .available),
+    JobMove(.retryable, .claim, nil),
     JobMove(.retryable, .complete, nil),
     JobMove(.retryable, .fail, nil),
     JobMove(.retryable, .release, nil),
     JobMove(.retryable, .rescue, nil),
     JobMove(.retryable, .cancel, .cancelled),
+    JobMove(.retryable, .giveUp, .available, attempt: 3),
+    JobMove(.retryable, .requeue, .available),
+    JobMove(.completed, .due, nil),
     JobMove(.completed, .claim, nil),
     JobMove(.completed, .complete, nil),
     JobMove(.completed, .fail, nil),
     JobMove(.completed, .release, nil),
     JobMove(.completed, .rescue, nil),
     JobMove(.completed, .cancel, nil),
+    JobMove(.completed, .giveUp, nil),
+    JobMove(.completed, .requeue, nil),
+    JobMove(.discarded, .due, nil),
     JobMove(.discarded, .claim, nil),
     JobMove(.discarded, .complete, nil),
     JobMove(.discarded, .fail, nil),
     JobMove(.discarded, .release, nil),
     JobMove(.discarded, .rescue, nil),
     JobMove(.discarded, .cancel, nil),
+    JobMove(.discarded, .giveUp, nil),
+    JobMove(.discarded, .requeue, .available, attempt: 0),
+    JobMove(.cancelled, .due, nil),
     JobMove(.cancelled, .claim, nil),
     JobMove(.cancelled, .complete, nil),
     JobMove(.cancelled, .fail, nil),
     JobMove(.cancelled, .release, nil),
     JobMove(.cancelled, .rescue, nil),
     JobMove(.cancelled, .cancel, nil),
+    JobMove(.cancelled, .giveUp, nil),
+    JobMove(.cancelled, .requeue, .available, attempt: 0),
 ]
 
 /// The machine after these events, one after another.
@@ -77,7 +102,8 @@ struct JobStateMachineTests {
 
     @Test("The table holds every event in every state")
     func isComplete() {
-        #expect(Set(moves.map { "\($0.from) \($0.event)" }).count == JobState.allCases.count * events.count)
+        #expect(
+            Set(moves.map { "\($0.from) \($0.event)" }).count == JobState.allCases.count * JobStateMachine.Event.allCases.count)
     }
 
     @Test("A new job is available and was never started")
@@ -89,7 +115,7 @@ struct JobStateMachineTests {
     func lastFailure(maximumAttempts: Int) throws {
         var machine = JobStateMachine(maximumAttempts: maximumAttempts)
         for attempt in 1...maximumAttempts {
-            machine = try #require(machine.after(.claim)?.after(.fail))
+            machine = try #require((machine.after(.due) ?? machine).after(.claim)?.after(.fail))
             let expected: JobState = attempt < maximumAttempts ? .retryable : .discarded
             #expect(machine.attempt == attempt)
             #expect(machine.state == expected)
@@ -112,6 +138,12 @@ struct JobStateMachineTests {
     func crashesOnly() {
         let machine = play(.claim, .rescue, .claim, .rescue, .claim, .rescue, .claim, .fail)
         #expect(machine?.state == .discarded)
+    }
+
+    @Test("The states in which an event is allowed are those of the table", arguments: JobStateMachine.Event.allCases)
+    func sources(event: JobStateMachine.Event) {
+        let expected = moves.filter { $0.event == event && $0.to != nil }.map(\.from)
+        #expect(Set(JobStateMachine.sources(of: event)) == Set(expected))
     }
 
     @Test("Completed, discarded and cancelled are final, the others are not", arguments: JobState.allCases)

@@ -10,6 +10,7 @@ import Testing
 
 private struct ClosureHandler: JobHandler {
     let kind: JobKind
+    let policy: JobPolicy
     let action: @Sendable (JobContext) async throws -> JobOutcome
 
     var onGiveUp: @Sendable (JobLease) -> Void = { _ in }
@@ -25,20 +26,23 @@ struct JobWorkerTests {
 
     /// Runs a worker beside `work`, then shuts it down gracefully.
     private func withWorker(
-        _ database: TestDatabase, slots: Int = 8, drain: Duration = .seconds(5),
+        _ database: TestDatabase, slots: Int = 8, timeout: Duration? = nil, drain: Duration = .seconds(5),
         onGiveUp: @escaping @Sendable (JobLease) -> Void = { _ in },
         handler: @escaping @Sendable (JobContext) async throws -> JobOutcome,
         _ work: @escaping @Sendable (Signal) async throws -> Void
     ) async throws {
         var pace = JobWorkerConfiguration()
-        (pace.slots, pace.drain, pace.renewal, pace.poll) = (slots, drain, .milliseconds(30), .milliseconds(30))
+        (pace.drain, pace.renewal, pace.poll) = (drain, .milliseconds(30), .milliseconds(30))
         let signal = Signal()
         var logger = Logger(label: "test")
         logger.logLevel = .critical
         let worker = JobWorker(
-            store: database.jobs, handlers: [ClosureHandler(kind: Self.kind, action: handler, onGiveUp: onGiveUp)],
-            configuration: pace,
-            signal: signal, logger: logger)
+            store: database.jobs,
+            handlers: [
+                ClosureHandler(
+                    kind: Self.kind, policy: JobPolicy(slots: slots, timeout: timeout), action: handler, onGiveUp: onGiveUp)
+            ],
+            configuration: pace, signal: signal, logger: logger)
         let group = ServiceGroup(configuration: .init(services: [.init(service: worker)], logger: logger))
         try await withThrowingTaskGroup(of: Void.self) { tasks in
             tasks.addTask { try await group.run() }
@@ -99,8 +103,7 @@ struct JobWorkerTests {
     @Test("a job that keeps failing is tried as often as it may be")
     func failures() async throws {
         struct Broken: Error {}
-        let clock = ManualClock()
-        try await TestDatabase.with(ambient: clock.ambient) { database in
+        try await TestDatabase.with { database in
             let tries = Mutex(0)
             let givenUp = Mutex(0)
             try await withWorker(database, onGiveUp: { _ in givenUp.withLock { $0 += 1 } }) { _ in
@@ -109,7 +112,7 @@ struct JobWorkerTests {
             } _: { _ in
                 try await enqueue(database, attempts: 3)
                 while try await !database.jobs.depths().isEmpty {
-                    clock.advance(by: .seconds(1))
+                    try await database.pass(.seconds(1))
                     try await Task.sleep(for: .milliseconds(5))
                 }
             }
@@ -122,7 +125,7 @@ struct JobWorkerTests {
     func crashedAttempts() async throws {
         try await TestDatabase.with { database in
             try await enqueue(database, attempts: 1)
-            _ = try await database.jobs.claim(kinds: [Self.kind], limit: 1, lease: .seconds(60))
+            _ = try await database.jobs.claim(Self.kind, limit: 1, lease: .seconds(60))
             #expect(try await database.jobs.rescue(all: true) == 1)
             let started = Mutex(0)
             let givenUp = Mutex(0)
@@ -150,9 +153,50 @@ struct JobWorkerTests {
                 try await enqueue(database)
                 await started.wait(after: generation, atMost: .seconds(10))
             }
-            #expect(try await database.jobs.depths() == [QueueDepth(kind: Self.kind, state: .available, count: 1)])
-            let again = try await database.jobs.claim(kinds: [Self.kind], limit: 1, lease: .seconds(1))
+            #expect(try await database.jobs.depths().map(\.state) == [.available])
+            let again = try await database.jobs.claim(Self.kind, limit: 1, lease: .seconds(1))
             #expect(again.first?.attempt == 1, "a shutdown is not a failed attempt")
+        }
+    }
+
+    @Test("a job that takes too long is cancelled, which counts as a failure")
+    func timeout() async throws {
+        try await TestDatabase.with { database in
+            let started = Mutex(0)
+            let id = Mutex<JobID?>(nil)
+            try await withWorker(database, timeout: .milliseconds(50)) { context in
+                started.withLock { $0 += 1 }
+                id.withLock { $0 = context.lease.job }
+                try await Task.sleep(for: .seconds(60))
+                return .completed
+            } _: { _ in
+                try await enqueue(database, attempts: 1)
+                while try await database.jobs.depths().first != nil || started.withLock({ $0 }) == 0 {
+                    try await Task.sleep(for: .milliseconds(5))
+                }
+            }
+            let job = try #require(id.withLock { $0 })
+            let record = try #require(try await database.queues.job(job))
+            #expect(record.state == .discarded)
+            #expect(record.lastError?.contains("took longer than") == true)
+        }
+    }
+
+    @Test("what a person gives up is not started, and its subject is told")
+    func givenUp() async throws {
+        try await TestDatabase.with { database in
+            try await enqueue(database, attempts: 3)
+            let waiting = try await database.queues.jobs(Self.kind, in: .available, page: PageRequest())
+            #expect(try await database.queues.giveUp(waiting.items[0].id))
+            let started = Mutex(0)
+            let givenUp = Mutex(0)
+            try await withWorker(database, onGiveUp: { _ in givenUp.withLock { $0 += 1 } }) { _ in
+                started.withLock { $0 += 1 }
+                return .completed
+            } _: { _ in
+                try await untilDone(database)
+            }
+            #expect((started.withLock { $0 }, givenUp.withLock { $0 }) == (0, 1))
         }
     }
 

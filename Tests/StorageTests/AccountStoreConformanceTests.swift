@@ -156,7 +156,7 @@ private enum Trace {
     static func work(_ database: TestDatabase, _ principal: Principal, _ word: String) async throws {
         let run = try await database.runs.create(
             tenant: principal.tenant, database.newRun(principal, prompt: word, key: (word + "\(UUID())", "digest")))
-        let leases = try await database.jobs.claim(kinds: [RunExecutor.kind], limit: 10, lease: .seconds(60))
+        let leases = try await database.jobs.claim(RunExecutor.kind, limit: 10, lease: .seconds(60))
         let lease = try #require(leases.first { $0.subject == run.id.uuid })
         let step = RunStep(
             id: StepID(database.ambient.makeID()), index: 1, kind: .model, startedAt: database.ambient.now())

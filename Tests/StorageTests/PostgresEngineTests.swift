@@ -97,12 +97,16 @@ struct PostgresEngineTests {
 
     @Test("calls wait for a connection no longer than the bound, and are told so")
     func pool() async throws {
-        try await with(.postgres18, { ($0.connections, $0.wait) = (1, .milliseconds(400)) }) { database, _ in
+        try await with(.postgres18, { ($0.connections, $0.wait) = (1, .milliseconds(400)) }) { database, urls in
             let refused = Notes<Int>()
-            await withTaskGroup(of: Void.self) { group in
+            try await withThrowingTaskGroup(of: Void.self) { group in
                 group.addTask { _ = try? await database.read(ask("SELECT pg_sleep(3)")) }
                 // The one connection is taken before the others ask.
-                try? await Task.sleep(for: .milliseconds(300))
+                try await TestPostgres.connected(to: try urls.superuser()) { superuser in
+                    let look =
+                        "SELECT 1 FROM pg_stat_activity WHERE state = 'active' AND query LIKE '%pg_sleep(3)' AND usename LIKE 'sba%'"
+                    while try await superuser.ask(look).isEmpty { try await Task.sleep(for: .milliseconds(20)) }
+                }
                 for number in 0..<5 {
                     group.addTask {
                         do {

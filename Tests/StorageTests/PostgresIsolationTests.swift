@@ -53,9 +53,10 @@ struct PostgresIsolationTests {
             let users = ["agent_runs", "external_identities", "memberships", "password_resets", "sessions", "sign_ins"].map {
                 "\($0): FOREIGN KEY (user_id) REFERENCES users(id)"
             }
-            // Users and sign-ins have no tenant; what is audited may have none.
+            // Users, sign-ins and queues have no tenant; what is audited may have none.
             let others = [
                 "audit_logs: FOREIGN KEY (tenant_id) REFERENCES tenants(id)",
+                "job_shares: FOREIGN KEY (kind) REFERENCES job_queues(kind)",
                 "refresh_tokens: FOREIGN KEY (sign_in_id) REFERENCES sign_ins(id)",
             ]
             let found = untied.map { $0.replacing(" ON DELETE CASCADE", with: "") }
@@ -339,25 +340,26 @@ extension PostgresIsolationTests {
             document_contents documents idempotency_keys invitations jobs memberships messages run_commands run_events \
             run_heads sessions tenant_origins tool_calls usage_metrics
             """,
+            "queue PERMISSIVE SELECT sba_app true /: job_queues", "tenant PERMISSIVE SELECT sba_app \(tenant) /: job_shares",
             "tenant PERMISSIVE ALL sba_app (id = current_tenant_id()) / (id = current_tenant_id()): tenants",
             "indexing PERMISSIVE SELECT sba_owner \(tenant) /: documents",
             "member PERMISSIVE SELECT sba_app \(member) /: users",
             """
-            system PERMISSIVE ALL sba_system true / true: api_keys audit_logs external_identities invitations jobs \
-            memberships password_resets refresh_tokens sign_ins signing_keys tenant_origins tenants usage_metrics users
+            system PERMISSIVE ALL sba_system true / true: api_keys audit_logs external_identities invitations job_queues \
+            job_shares jobs memberships password_resets refresh_tokens sign_ins signing_keys tenant_origins tenants usage_metrics users
             """,
             "system PERMISSIVE ALL sba_system true /: agent_runs", "erasing PERMISSIVE ALL sba_system true /: sessions",
             """
             maintenance PERMISSIVE ALL sba_owner \(maintenance) / \(maintenance): agent_runs agent_steps api_keys \
-            audit_logs chunks document_contents documents external_identities idempotency_keys invitations jobs memberships \
-            messages password_resets refresh_tokens run_commands run_events run_heads sessions sign_ins signing_keys \
+            audit_logs chunks document_contents documents external_identities idempotency_keys invitations job_queues \
+            job_shares jobs memberships messages password_resets refresh_tokens run_commands run_events run_heads sessions sign_ins signing_keys \
             tenant_origins tenants tool_calls usage_metrics users
             """,
         ]
     }()
 
     private static let tablePrivileges = [
-        "sba_app SELECT: memberships schema_migrations", "sba_app SELECT, UPDATE (name): tenants",
+        "sba_app SELECT: job_queues job_shares memberships schema_migrations", "sba_app SELECT, UPDATE (name): tenants",
         "sba_app SELECT (id, email, created_at, is_operator): users",
         """
         sba_app INSERT, SELECT: audit_logs document_contents idempotency_keys messages run_commands run_events sessions \
@@ -371,7 +373,7 @@ extension PostgresIsolationTests {
         "sba_app INSERT, SELECT, UPDATE (last_seq, token, cancel_requested): run_heads",
         "sba_app INSERT, SELECT, UPDATE (status, attempt, output, input_tokens, output_tokens, finished_at): agent_steps",
         "sba_app INSERT, SELECT, UPDATE (state, attempt, token, result, finished_at): tool_calls",
-        "sba_app INSERT, SELECT, UPDATE (state, attempt, run_at, lease_until, last_error, finished_at): jobs",
+        "sba_app INSERT, SELECT, UPDATE (state, attempt, run_at, lease_until, last_error, finished_at, unique_key, worker): jobs",
         "sba_app DELETE, INSERT, SELECT, UPDATE (status, failure, chunk_count, updated_at): documents",
         "sba_app DELETE, INSERT, SELECT: chunks invitations tenant_origins",
         "sba_system SELECT: schema_migrations tenant_origins",
@@ -388,14 +390,18 @@ extension PostgresIsolationTests {
         "sba_system INSERT, SELECT, UPDATE (user_id, address, target): audit_logs",
         "sba_system SELECT (user_id), UPDATE (user_id): usage_metrics",
         """
-        sba_system SELECT (id, tenant_id, kind, subject, state, attempt, maximum_attempts, token, run_at, lease_until), \
-        UPDATE (state, attempt, token, run_at, lease_until): jobs
+        sba_system SELECT, SELECT (id, tenant_id, kind, subject, state, attempt, maximum_attempts, token, run_at, lease_until), \
+        UPDATE (state, attempt, maximum_attempts, token, run_at, lease_until, finished_at, payload, priority, start_tag, \
+        worker, started_at): jobs
         """,
+        "sba_system INSERT, SELECT, UPDATE (virtual_time, paused_at, tenant_concurrency): job_queues",
+        "sba_system INSERT, SELECT, UPDATE (weight, concurrency): job_shares",
         "sba_system INSERT, SELECT: external_identities",
     ]
 
     private static let functionPrivileges = [
-        "sba_app current_tenant_id()", "sba_app expect_rows(bigint,bigint)", "sba_app search_chunks(text,text,bigint)",
+        "sba_app current_micros()", "sba_system current_micros()", "sba_app current_tenant_id()",
+        "sba_app expect_rows(bigint,bigint)", "sba_app search_chunks(text,text,bigint)",
         "sba_app set_tenant_context(uuid)", "sba_system expect_rows(bigint,bigint)",
     ]
 
@@ -421,7 +427,7 @@ extension PostgresIsolationTests {
         "SET ROLE sba_app", "SELECT name FROM usage_metrics", "SELECT text FROM messages", "SELECT prompt FROM agent_runs",
         "SELECT 1 FROM documents",
         "SELECT 1 FROM document_contents", "SELECT 1 FROM chunks", "SELECT 1 FROM run_events", "SELECT 1 FROM tool_calls",
-        "SELECT last_error FROM jobs", "SELECT 1 FROM search_chunks('more', NULL, 10)",
+        "SELECT 1 FROM search_chunks('more', NULL, 10)",
     ]
 }
 
@@ -466,12 +472,15 @@ private struct Table {
         SQLStatement("INSERT INTO \(name) SELECT * FROM json_populate_record(NULL::\(name), ?1)", [.json(row)])
     }
 
+    /// Nobody's, and known to everybody.
+    private static let common: Set<String> = ["job_queues"]
+
     /// Statements that must not meet anything.
     func intrusions(by caller: Caller) -> [SQLStatement] {
         var others = "true"
         if case .tenant(let own) = caller.scope { others = "\(key) <> '\(own)'" }
-        return [
-            SQLStatement("SELECT 1 FROM \(name) WHERE \(others)"),
+        let look = Self.common.contains(name) ? [] : [SQLStatement("SELECT 1 FROM \(name) WHERE \(others)")]
+        return look + [
             SQLStatement("UPDATE \(name) SET \(column) = \(column) WHERE \(others)"),
             SQLStatement("UPDATE \(name) SET \(key) = '\(TwoTenants.theirs)'"),
             SQLStatement("DELETE FROM \(name) WHERE \(others)"),
@@ -528,7 +537,7 @@ private struct TwoTenants {
         for name in names {
             let keys = [
                 "signing_keys": "id", "tenants": "id", "users": "id", "refresh_tokens": "sign_in_id",
-                "password_resets": "user_id", "external_identities": "user_id",
+                "password_resets": "user_id", "external_identities": "user_id", "job_queues": "kind",
             ]
             let key = keys[name] ?? "tenant_id"
             let columns = try await owner.ask(
@@ -604,6 +613,8 @@ private struct TwoTenants {
         ) VALUES ('\(id)', 'call', '\(id)', '\(id)', 0, 'calculator', '{}', 'requested', 0, 1, 1);
         INSERT INTO jobs (id, tenant_id, kind, subject, state, attempt, maximum_attempts, token, run_at, created_at)
         VALUES ('\(id)', '\(id)', 'test', '\(id)', 'available', 0, 1, 0, 1, 1);
+        INSERT INTO job_queues VALUES ('\(id)');
+        INSERT INTO job_shares VALUES ('\(id)', '\(id)');
         INSERT INTO idempotency_keys VALUES ('\(id)', '\(id)', 'digest', '\(id)', 1);
         INSERT INTO documents VALUES ('\(id)', '\(id)', 'Recipe', 'default', '{}', 'text/plain', 7, 'ready', NULL, 1, 1, 1);
         INSERT INTO document_contents VALUES ('\(id)', '\(id)', 'saffron');

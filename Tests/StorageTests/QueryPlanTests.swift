@@ -35,6 +35,7 @@ struct QueryPlanTests {
         "UsageRepository": "usage",
         "ErasureRepository": "erase beginExport exportPage",
         "JobRepository": "enqueue claim renew complete fail release rescue depths",
+        "QueueRepository": "register queues setPaused setTenantConcurrency shares setShare jobs job requeue giveUp edit",
         "KnowledgeRepository": "add document documents content finishIndexing failIndexing delete search",
         "RunRepository": "create run runs steps toolCalls events snapshot commit requestCancel isCancelRequested depths",
     ]
@@ -66,15 +67,23 @@ struct QueryPlanTests {
         "AccountRepository.changeRole": ["memberships", "SEARCH o "],
         "AccountRepository.remove": ["memberships", "SEARCH o ", "SEARCH m "], "AccountRepository.invite": ["memberships"],
         "AccountRepository.member": ["memberships"], "APIKeyRepository.add": ["api_keys"],
-        "JobRepository.depths": ["jobs_executing", "jobs_waiting"],
+        "JobRepository.depths": ["jobs_executing", "jobs_available", "jobs_due"],
         "JobRepository.rescue": ["jobs_executing"],
+        "QueueRepository.queues": ["jobs_executing", "jobs_available", "jobs_due", "jobs_ended_badly", "job_queues"],
+        // What is done has no index by its queue.
+        "QueueRepository.jobs": ["SCAN jobs", "jobs_pkey"],
         "KnowledgeRepository.search": ["SCAN chunks_fts VIRTUAL TABLE INDEX 0:M"],
-        "RunRepository.commit": ["jobs_executing", "SCAN e"],
+        "RunRepository.commit": ["jobs_executing"],
         "RunRepository.depths": ["agent_runs_unfinished"],
     ]
 
+    /// What a statement has made itself, of rows that were found or given.
+    private static let derived: Set<String> = [
+        "SCAN e", "SCAN n", "SCAN held", "SCAN d", "SCAN due", "SCAN ahead", "SCAN waiting",
+    ]
+
     /// So few rows here that PostgreSQL may choose to read them all.
-    private static let small: Set<String> = ["users", "tenants", "memberships", "signing_keys"]
+    private static let small: Set<String> = ["users", "tenants", "memberships", "signing_keys", "job_queues"]
 
     /// Pages, newest first: they walk the tenant's rows in order until they are full. A filter needs an index of its own.
     private static let pages: Set<String> = [
@@ -161,6 +170,7 @@ struct QueryPlanTests {
     private func sqliteFaults(_ plan: [String], _ query: Query, _ mode: Mode) -> [String] {
         plan.filter { line in
             if line.contains("AUTOMATIC") { return true }
+            if line.hasPrefix("SCAN (subquery") || Self.derived.contains(line) { return false }
             if line.hasPrefix("SCAN ") {
                 return !line.hasSuffix("CONSTANT ROW") && !line.hasSuffix("CONSTANT ROWS") && !mayReadWholly(query, line)
             }
@@ -292,6 +302,7 @@ private struct EveryMethod {
     private let ambient = Ambient.system
     private let accounts: AccountRepository
     private let jobs: JobRepository
+    private let queues: QueueRepository
     private let runs: RunRepository
     private let knowledge: KnowledgeRepository
     private let signingKeys: SigningKeyRepository
@@ -308,6 +319,7 @@ private struct EveryMethod {
         self.recorder = recorder
         accounts = AccountRepository(engine: recorder)
         jobs = JobRepository(engine: recorder)
+        queues = QueueRepository(engine: recorder)
         runs = RunRepository(engine: recorder)
         knowledge = KnowledgeRepository(engine: recorder)
         signingKeys = SigningKeyRepository(engine: recorder)
@@ -484,22 +496,46 @@ private struct EveryMethod {
         try await erasure.erase(tenant: TenantID(Seed.id(9)), audit: entry(.tenantErased)())
     }
 
-    private func newJob() -> NewJob {
-        NewJob(id: JobID(ambient.makeID()), kind: kind, subject: ambient.makeID(), maximumAttempts: 3)
+    private func newJob(unique key: String? = nil) -> NewJob {
+        NewJob(
+            id: JobID(ambient.makeID()), kind: kind, subject: ambient.makeID(), maximumAttempts: 3,
+            uniqueness: key.map { NewJob.Uniqueness(key: $0) })
     }
 
     private func callJobs() async throws {
-        for _ in 0..<3 { try await jobs.enqueue(tenant: tenant, newJob()) }
-        let leases = try await jobs.claim(kinds: [kind], limit: 3, lease: .seconds(30))
+        try await queues.register([kind])
+        _ = try await jobs.enqueue(tenant: tenant, [newJob(), newJob(), newJob(unique: "report"), newJob(unique: "report")])
+        let claim = JobClaim(kind: kind, limit: 3, floor: 0, virtualTime: 5)
+        let leases = try await jobs.claim([claim, JobClaim(kind: Seed.kind, limit: 3)], lease: .seconds(30), worker: "plan")
+            .filter { $0.kind == kind }
         try #require(leases.count == 3)
-        _ = try await jobs.claim(kinds: [kind, RunExecutor.kind], limit: 3, lease: .seconds(30))
         #expect(try await jobs.renew(leases, lease: .seconds(30)).count == 3)
         #expect(try await !jobs.depths().isEmpty)
-        try await jobs.complete(leases[0])
+        #expect(try await jobs.complete([leases[0]]).count == 1)
         try await jobs.fail(leases[1], error: "no", delay: .seconds(5))
         try await jobs.release(leases[2])
         #expect(try await jobs.rescue(all: false) > 0)
+        try await callQueues(leases.map(\.job))
         _ = try await jobs.rescue(all: true)
+    }
+
+    private func callQueues(_ ids: [JobID]) async throws {
+        #expect(try await queues.queues().count == 2)
+        #expect(try await queues.setPaused(kind, true))
+        #expect(try await queues.setPaused(kind, false))
+        #expect(try await queues.setTenantConcurrency(Seed.kind, 5))
+        try await queues.setShare(kind, QueueShare(tenant: tenant, weight: 2, concurrency: 5))
+        #expect(try await queues.shares(kind).count == 1)
+        #expect(try await jobs.claim(Seed.kind, limit: 3).count == 3)
+        for state in JobState.allCases {
+            for page in [PageRequest(limit: 1), PageRequest(limit: 1, cursor: PageCursor(after: Seed.id(9000)))] {
+                _ = try await queues.jobs(Seed.kind, in: state, page: page)
+            }
+        }
+        #expect(try await queues.job(ids[0])?.state == .completed)
+        #expect(try await queues.edit(ids[1], JobEdit(payload: ["a": 1], priority: .low, maximumAttempts: 9)))
+        #expect(try await queues.requeue(ids[1]))
+        #expect(try await queues.giveUp(ids[2]))
     }
 
     private func newRun(session: SessionID? = nil, key: (key: String, digest: String)? = nil) -> NewRun {
@@ -572,7 +608,7 @@ private struct EveryMethod {
 
     private func leased() async throws -> (run: Run, lease: JobLease) {
         let run = try await runs.create(tenant: tenant, newRun())
-        let leases = try await jobs.claim(kinds: [RunExecutor.kind], limit: 10, lease: .seconds(30))
+        let leases = try await jobs.claim(RunExecutor.kind, limit: 10, lease: .seconds(30))
         return (run, try #require(leases.first { $0.subject == run.id.uuid }))
     }
 
@@ -638,6 +674,7 @@ private enum SeededDatabase {
 /// The rows of one table, numbered from 0: row `i` is of tenant `i % 50`, and refers to rows whose numbers are the same by
 /// that modulus.
 private struct Seed {
+    static let kind = JobKind(rawValue: "seed")
     let table: String
     let rows: Int
     let columns: String
@@ -697,7 +734,10 @@ private struct Seed {
         let runStatus = """
             CASE WHEN i >= 4950 THEN 'queued' WHEN i >= 4900 THEN 'running' WHEN i / 50 % 9 = 0 THEN 'failed' ELSE 'succeeded' END
             """
-        let jobState = "CASE i / 20 WHEN 0 THEN 'available' WHEN 1 THEN 'retryable' WHEN 2 THEN 'executing' ELSE 'completed' END"
+        let jobState = """
+            CASE WHEN i < 2000 THEN 'available' WHEN i < 2200 THEN 'scheduled' WHEN i < 2400 THEN 'retryable'
+                WHEN i < 2500 THEN 'executing' WHEN i < 3000 THEN 'discarded' ELSE 'completed' END
+            """
         return [
             Seed("tenants", 50, "id, name, created_at", "\(own), 'Tenant', i"),
             Seed("users", 50, "id, email, password_hash, created_at", "\(own), 'user' || i || '@example.com', 'none', i"),
@@ -728,8 +768,11 @@ private struct Seed {
                 "\(tenant), 'call' || i, \(run), \(own), 0, 'calculator', '{}', 'succeeded', 1, 1, i"),
             Seed(
                 "jobs", 10_000,
-                "id, tenant_id, kind, subject, state, attempt, maximum_attempts, token, run_at, lease_until, created_at",
-                "\(own), \(tenant), 'other', \(run), \(jobState), 1, 9, 1, i, i, i"),
+                """
+                id, tenant_id, kind, subject, state, start_tag, attempt, maximum_attempts, token, run_at, lease_until, created_at
+                """,
+                "\(own), \(tenant), '\(kind.rawValue)', \(run), \(jobState), i, 1, 9, 1, i, i, i"),
+            Seed("job_queues", 1, "kind", "'\(kind.rawValue)'"),
             Seed(
                 "documents", 2000,
                 "tenant_id, id, title, collection, metadata, media_type, byte_count, status, created_at, updated_at",

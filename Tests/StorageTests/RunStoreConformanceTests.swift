@@ -13,7 +13,7 @@ struct RunStoreConformanceTests {
     private func leased(_ database: TestDatabase, _ principal: Principal) async throws -> (run: Run, lease: JobLease) {
         let run = try await database.runs.create(tenant: principal.tenant, database.newRun(principal))
         let lease = try #require(
-            try await database.jobs.claim(kinds: [RunExecutor.kind], limit: 10, lease: .seconds(30))
+            try await database.jobs.claim(RunExecutor.kind, limit: 10, lease: .seconds(30))
                 .first { $0.subject == run.id.uuid })
         return (run, lease)
     }
@@ -37,7 +37,7 @@ struct RunStoreConformanceTests {
             let events = try await database.runs.events(tenant: principal.tenant, run: run.id, after: 0, limit: 10)
             #expect(events.map(\.seq) == [1])
             #expect(events.map(\.type) == ["RUN_STARTED"])
-            let leases = try await database.jobs.claim(kinds: [RunExecutor.kind], limit: 10, lease: .seconds(30))
+            let leases = try await database.jobs.claim(RunExecutor.kind, limit: 10, lease: .seconds(30))
             #expect(leases.map(\.subject) == [run.id.uuid])
         }
     }
@@ -51,7 +51,7 @@ struct RunStoreConformanceTests {
             let again = try await database.runs.create(
                 tenant: principal.tenant, database.newRun(principal, key: ("k", "d")))
             #expect(again.id == first.id)
-            #expect(try await database.jobs.claim(kinds: [RunExecutor.kind], limit: 10, lease: .seconds(30)).count == 1)
+            #expect(try await database.jobs.claim(RunExecutor.kind, limit: 10, lease: .seconds(30)).count == 1)
             await #expect(throws: IdempotencyKeyReused.self) {
                 try await database.runs.create(
                     tenant: principal.tenant, database.newRun(principal, key: ("k", "other")))
@@ -135,7 +135,7 @@ struct RunStoreConformanceTests {
                 commit(run, .taking(token: 0, lastSeq: 1, lease: lease), [], [.status(.running)]))
             #expect(try await database.jobs.rescue(all: true) == 1)
             let next = try #require(
-                try await database.jobs.claim(kinds: [RunExecutor.kind], limit: 1, lease: .seconds(30)).first)
+                try await database.jobs.claim(RunExecutor.kind, limit: 1, lease: .seconds(30)).first)
             await #expect(throws: FenceLost.self, "the old lease cannot take the fence") {
                 try await database.runs.commit(
                     commit(run, .taking(token: 1, lastSeq: 1, lease: lease), [.stepStarted(name: "old")]))
@@ -165,7 +165,7 @@ struct RunStoreConformanceTests {
             #expect(try await database.jobs.rescue(all: true) == 1)
             _ = try await database.runs.commit(commit(run, .holding(token: 1, lastSeq: 2), [.stepFinished(name: "a")]))
             let next = try #require(
-                try await database.jobs.claim(kinds: [RunExecutor.kind], limit: 1, lease: .seconds(30)).first)
+                try await database.jobs.claim(RunExecutor.kind, limit: 1, lease: .seconds(30)).first)
             await #expect(throws: FenceLost.self) {
                 try await database.runs.commit(commit(run, .taking(token: 1, lastSeq: 2, lease: next), []))
             }
@@ -220,7 +220,7 @@ struct RunStoreConformanceTests {
             let ended: [RunEffect] = [.unfinishedAbandoned, .status(.cancelled)]
             _ = try await database.runs.commit(
                 commit(idle, .takingIdle(token: 0, lastSeq: 1), [.runFinished(outcome: .cancelled)], ended))
-            #expect(try await database.jobs.claim(kinds: [RunExecutor.kind], limit: 1, lease: .seconds(1)).isEmpty)
+            #expect(try await database.jobs.claim(RunExecutor.kind, limit: 1, lease: .seconds(1)).isEmpty)
             let (held, _) = try await leased(database, principal)
             await #expect(throws: FenceLost.self) {
                 try await database.runs.commit(

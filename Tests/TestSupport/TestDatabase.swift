@@ -32,6 +32,7 @@ public struct TestDatabase: Sendable {
     public let usage: UsageRepository
     public let erasure: ErasureRepository
     public let jobs: JobRepository
+    public let queues: QueueRepository
     public let runs: RunRepository
     public let knowledge: KnowledgeRepository
     public let ambient: Ambient
@@ -49,7 +50,7 @@ public struct TestDatabase: Sendable {
             }
         } else {
             let folder = TemporaryFolder()
-            let engine = try SQLiteEngine(path: kind == .sqliteFile ? folder.path + "/test.sqlite" : nil)
+            let engine = try SQLiteEngine(path: kind == .sqliteFile ? folder.path + "/test.sqlite" : nil, ambient: ambient)
             _ = try await Migrator(target: engine).migrate()
             try await with(engine, nil, ambient, work)
             withExtendedLifetime(folder) {}
@@ -66,7 +67,8 @@ public struct TestDatabase: Sendable {
             signingKeys: SigningKeyRepository(engine: engine), apiKeys: APIKeyRepository(engine: engine),
             audit: AuditRepository(engine: engine), usage: UsageRepository(engine: engine),
             erasure: ErasureRepository(engine: engine, cache: cache),
-            jobs: JobRepository(engine: engine, ambient: ambient), runs: RunRepository(engine: engine, ambient: ambient),
+            jobs: JobRepository(engine: engine), queues: QueueRepository(engine: engine),
+            runs: RunRepository(engine: engine, ambient: ambient),
             knowledge: KnowledgeRepository(engine: engine, ambient: ambient), ambient: ambient, urls: urls)
         do {
             try await work(database)
@@ -75,6 +77,14 @@ public struct TestDatabase: Sendable {
             throw error
         }
         await engine.close()
+    }
+
+    /// Lets time pass for every job: the clock of PostgreSQL is its own.
+    public func pass(_ time: Duration) async throws {
+        let earlier = SQLStatement(
+            "UPDATE jobs SET run_at = run_at - ?1, lease_until = lease_until - ?1 WHERE state <> 'completed'",
+            [.int(time.microseconds)])
+        _ = try await engine.write(Batch(.system, [earlier]))
     }
 
     /// A new tenant with an owner: one a test, so that tests cannot see each other.
@@ -119,6 +129,18 @@ extension AuditEntry {
             id: AuditID(.version7(at: time)), tenant: tenant,
             requester: Requester(user: user, address: "192.0.2.7", requestID: "test"), action: action, target: target,
             time: time)
+    }
+}
+
+extension JobStore {
+    /// Claims from one queue.
+    public func claim(_ kind: JobKind, limit: Int = 10, lease: Duration = .seconds(30)) async throws -> [JobLease] {
+        try await claim([JobClaim(kind: kind, limit: limit)], lease: lease, worker: "test")
+    }
+
+    @discardableResult
+    public func enqueue(tenant: TenantID, _ job: NewJob) async throws -> Set<JobID> {
+        try await enqueue(tenant: tenant, [job])
     }
 }
 

@@ -107,7 +107,8 @@ struct SourceRules {
             "tenant", "memberships", "signingKeys", "addFirst", "rotate", "reseal", "users", "tenants", "setOperator",
             "allowsOrigin", "invitation", "accept", "begin", "refreshToken", "end", "endAll", "setPassword",
             "addPasswordReset", "passwordReset", "resetPassword", "note", "admit", "key", "platformEntries", "erase",
-            "beginExport", "exportPage", "scrub",
+            "beginExport", "exportPage", "scrub", "register", "queues", "setPaused", "setTenantConcurrency", "shares",
+            "setShare", "jobs", "job", "requeue", "giveUp", "edit",
         ]
         var checked = 0
         for file in Repository.files(under: "Sources") where file.text.contains("Store: Sendable {") {

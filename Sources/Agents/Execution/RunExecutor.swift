@@ -42,11 +42,16 @@ public struct RunExecutor: JobHandler {
     let ambient: Ambient
     let logger: Logger
 
+    /// A run has a deadline of its own.
+    public let policy: JobPolicy
+
+    /// - Parameter slots: runs at work at one time in this process.
     public init(
         store: any RunStore, bus: any EventBus, models: ModelCatalog, tools: ToolCatalog,
-        authorizer: any RunAuthorizer, configuration: RunExecutorConfiguration = .init(), ambient: Ambient = .system,
-        logger: Logger
+        authorizer: any RunAuthorizer, configuration: RunExecutorConfiguration = .init(), slots: Int = 64,
+        ambient: Ambient = .system, logger: Logger
     ) {
+        policy = JobPolicy(slots: slots)
         self.store = store
         self.bus = bus
         self.models = models

@@ -9,33 +9,46 @@ final class HeldLeases: Sendable {
         let revoke: AsyncStream<Never>.Continuation
     }
 
-    private let state = Mutex<[JobLease: Held]>([:])
+    private struct State {
+        var held: [JobLease: Held] = [:]
+        var counts: [JobKind: Int] = [:]
+    }
 
-    var count: Int { state.withLock { $0.count } }
-    var leases: [JobLease] { state.withLock { Array($0.keys) } }
+    private let state = Mutex(State())
+
+    var count: Int { state.withLock { $0.held.count } }
+    var counts: [JobKind: Int] { state.withLock { $0.counts } }
+    var leases: [JobLease] { state.withLock { Array($0.held.keys) } }
 
     /// Keeps a lease; the answer ends when it is revoked.
     func insert(_ lease: JobLease, until: ContinuousClock.Instant) -> AsyncStream<Never> {
         let (revoked, continuation) = AsyncStream<Never>.makeStream()
-        state.withLock { $0[lease] = Held(until: until, revoke: continuation) }
+        state.withLock { state in
+            state.held[lease] = Held(until: until, revoke: continuation)
+            state.counts[lease.kind, default: 0] += 1
+        }
         return revoked
     }
 
-    func remove(_ lease: JobLease) { state.withLock { _ = $0.removeValue(forKey: lease) } }
-
-    func extend(_ lease: JobLease, until: ContinuousClock.Instant) { state.withLock { $0[lease]?.until = until } }
-
-    func remaining(of lease: JobLease) -> Duration {
-        state.withLock { $0[lease].map { $0.until - .now } ?? .zero }
+    func remove(_ leases: [JobLease]) {
+        state.withLock { state in
+            for lease in leases where state.held.removeValue(forKey: lease) != nil { state.counts[lease.kind, default: 0] -= 1 }
+        }
     }
 
-    func revoke(_ lease: JobLease) { state.withLock { $0[lease]?.revoke.finish() } }
+    func extend(_ lease: JobLease, until: ContinuousClock.Instant) { state.withLock { $0.held[lease]?.until = until } }
 
-    func revokeAll() { state.withLock { held in held.values.forEach { $0.revoke.finish() } } }
+    func remaining(of lease: JobLease) -> Duration {
+        state.withLock { $0.held[lease].map { $0.until - .now } ?? .zero }
+    }
+
+    func revoke(_ lease: JobLease) { state.withLock { $0.held[lease]?.revoke.finish() } }
+
+    func revokeAll() { state.withLock { state in state.held.values.forEach { $0.revoke.finish() } } }
 
     func revokeExpired() {
-        state.withLock { held in
-            for entry in held.values where entry.until < .now { entry.revoke.finish() }
+        state.withLock { state in
+            for entry in state.held.values where entry.until < .now { entry.revoke.finish() }
         }
     }
 }

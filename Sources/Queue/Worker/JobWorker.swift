@@ -5,23 +5,20 @@ import ServiceLifecycle
 
 /// How a worker paces itself.
 public struct JobWorkerConfiguration: Sendable {
-    /// Jobs at work at one time in this process. Jobs wait on models and tools, not on cores.
-    public var slots = 64
+    /// Names the process where people look at jobs.
+    public var name = "worker"
     /// How long a claimed job stays ours without a renewal. A frozen process loses its jobs after this.
     public var lease: Duration = .seconds(6)
     /// How often leases are renewed: three chances before one runs out.
     public var renewal: Duration = .seconds(2)
-    /// How often the queue is looked at without a signal, which also finds retries that are due.
+    /// How often the queue is looked at without a signal, which also finds jobs that are due.
     public var poll: Duration = .milliseconds(500)
     /// How long a shutdown lets jobs finish before they are handed back.
     public var drain: Duration = .seconds(10)
+    /// Jobs of one kind that are claimed at one time.
+    public var claimed = 100
 
     public init() {}
-}
-
-/// Every attempt at the job took its worker down.
-private struct AttemptsUsedUp: Error, CustomStringConvertible {
-    let description = "The job was started as often as it may be, and never ended."
 }
 
 /// Claims jobs and runs their handlers: a signal wakes it, a poll is the safety net.
@@ -34,8 +31,8 @@ public struct JobWorker: Service {
     private let signal: Signal
     private let ambient: Ambient
     private let logger: Logger
-    private let held = HeldLeases()
-    private let backoff = Backoff()
+    private let held: HeldLeases
+    private let completions: Completions
 
     /// - Parameter signal: notified after a job became available; shared with whoever enqueues.
     public init(
@@ -48,6 +45,12 @@ public struct JobWorker: Service {
         self.signal = signal
         self.ambient = ambient
         self.logger = logger
+        let held = HeldLeases()
+        self.held = held
+        completions = Completions(store: store) { leases in
+            held.remove(leases)
+            signal.notify()
+        }
     }
 
     public func run() async throws {
@@ -55,20 +58,10 @@ public struct JobWorker: Service {
         await withGracefulShutdownHandler {
             await withTaskGroup(of: Void.self) { upkeep in
                 upkeep.addTask { await self.keepLeases() }
+                upkeep.addTask { await self.rescueExpired() }
+                upkeep.addTask { await completions.run() }
                 await withDiscardingTaskGroup { jobs in
-                    while !stopping.isSet && !Task.isCancelled {
-                        let generation = signal.generation
-                        let free = configuration.slots - held.count
-                        let until = ContinuousClock.now + configuration.lease
-                        let leases = await claim(limit: free)
-                        for lease in leases {
-                            let revoked = held.insert(lease, until: until)
-                            jobs.addTask { await self.execute(lease, revoked: revoked) }
-                        }
-                        if leases.isEmpty || leases.count < free {
-                            await signal.wait(after: generation, atMost: configuration.poll)
-                        }
-                    }
+                    await work(&jobs, until: stopping)
                     await drain()
                 }
                 upkeep.cancelAll()
@@ -79,10 +72,32 @@ public struct JobWorker: Service {
         }
     }
 
-    private func claim(limit: Int) async -> [JobLease] {
-        guard limit > 0 else { return [] }
+    private func work(_ jobs: inout DiscardingTaskGroup, until stopping: Flag) async {
+        var cursors = handlers.keys.sorted { $0.rawValue < $1.rawValue }.map { QueueCursor($0) }
+        while !stopping.isSet && !Task.isCancelled {
+            let generation = signal.generation
+            let began = ContinuousClock.now
+            let counts = held.counts
+            let claims = cursors.indices.map { place in
+                let kind = cursors[place].kind
+                let free = (handlers[kind]?.policy.slots ?? 0) - (counts[kind] ?? 0)
+                return cursors[place].claim(limit: min(free, configuration.claimed), at: began)
+            }
+            let leases = await claim(claims)
+            for place in cursors.indices { cursors[place].note(claims[place], leases, began: began) }
+            for lease in leases {
+                let revoked = held.insert(lease, until: began + configuration.lease)
+                jobs.addTask { await self.execute(lease, revoked: revoked) }
+            }
+            // A queue may hold more than was asked for at one time.
+            let isFull = claims.contains { $0.limit == configuration.claimed && leases.count >= $0.limit }
+            if !isFull { await signal.wait(after: generation, atMost: configuration.poll) }
+        }
+    }
+
+    private func claim(_ claims: [JobClaim]) async -> [JobLease] {
         do {
-            return try await store.claim(kinds: Array(handlers.keys), limit: limit, lease: configuration.lease)
+            return try await store.claim(claims, lease: configuration.lease, worker: configuration.name)
         } catch {
             logger.error("Could not claim jobs.", metadata: ["error": "\(error)"])
             return []
@@ -109,14 +124,22 @@ public struct JobWorker: Service {
         let started = ContinuousClock.now
         let result = await runHandler(lease, revoked: revoked)
         let outcome = await settle(lease, result, logger: logger)
-        held.remove(lease)
+        held.remove([lease])
         signal.notify()
-        Counter(label: "sba_jobs_total", dimensions: [("kind", lease.kind.rawValue), ("outcome", outcome)]).increment()
-        Recorder(label: "sba_job_duration_ms", dimensions: [("kind", lease.kind.rawValue)])
-            .record((ContinuousClock.now - started).milliseconds)
+        WorkerMetrics.note(lease.kind, outcome: outcome, result, duration: .now - started)
     }
 
-    /// Runs the handler until it ends or its lease is revoked, which cancels it.
+    /// Every attempt at the job took its worker down, or nobody wants it done any more.
+    private struct AttemptsUsedUp: Error, CustomStringConvertible {
+        let description = "The job was started as often as it may be, and never ended."
+    }
+
+    private struct TimedOut: ClassifiedError, CustomStringConvertible {
+        let failureClass = FailureClass.timeout
+        let description: String
+    }
+
+    /// Runs the handler until it ends, its time is over or its lease is revoked, which cancels it.
     private func runHandler(_ lease: JobLease, revoked: AsyncStream<Never>) async -> Result<JobOutcome, any Error> {
         guard let handler = handlers[lease.kind] else { return .failure(CancellationError()) }
         guard lease.attempt <= lease.maximumAttempts else { return .failure(AttemptsUsedUp()) }
@@ -129,9 +152,16 @@ public struct JobWorker: Service {
                 for await _ in revoked {}
                 return nil
             }
+            if let timeout = handler.policy.timeout {
+                group.addTask {
+                    do { try await Task.sleep(for: timeout) } catch { return nil }
+                    return .failure(TimedOut(description: "The job took longer than \(timeout)."))
+                }
+            }
+            // The first to end decides; but what was done is done, however late.
             var result: Result<JobOutcome, any Error>?
             while let ended = await group.next() {
-                result = ended ?? result
+                if case .success? = ended { result = ended } else { result = result ?? ended }
                 group.cancelAll()
             }
             return result ?? .failure(CancellationError())
@@ -143,7 +173,7 @@ public struct JobWorker: Service {
         do {
             switch result {
             case .success(.completed):
-                try await store.complete(lease)
+                try await completions.complete(lease)
                 return "completed"
             case .success(.settled):
                 return "completed"
@@ -155,13 +185,14 @@ public struct JobWorker: Service {
                 logger.info("The job was handed back.")
                 return "released"
             case .failure(let error):
-                if lease.attempt >= lease.maximumAttempts {
-                    try await handlers[lease.kind]?.giveUp(lease, reason: "\(error)")
-                }
+                let isLast = lease.attempt >= lease.maximumAttempts
+                let handler = handlers[lease.kind]
+                if isLast { try await handler?.giveUp(lease, reason: "\(error)") }
+                let backoff = handler?.policy.backoff ?? Backoff()
                 let delay = backoff.delay(attempt: lease.attempt, random: ambient.random())
                 try await store.fail(lease, error: "\(error)", delay: delay)
                 logger.error("The job failed.", metadata: ["error": "\(error)", "attempt": "\(lease.attempt)"])
-                return "failed"
+                return isLast ? "discarded" : "failed"
             }
         } catch is FenceLost {
             return "fenced"
@@ -177,7 +208,6 @@ public struct JobWorker: Service {
         while !Task.isCancelled {
             try? await Task.sleep(for: configuration.renewal)
             await renewLeases()
-            await rescueExpired()
         }
     }
 
@@ -196,15 +226,24 @@ public struct JobWorker: Service {
         }
     }
 
+    /// Looking takes at most about this part of the time, however many old rows a database walks over.
+    private static let restFactor = 10
+
     private func rescueExpired() async {
-        do {
-            let count = try await store.rescue(all: false)
-            if count > 0 {
-                logger.warning("Rescued jobs whose lease had run out.", metadata: ["count": "\(count)"])
-                signal.notify()
+        var rest = configuration.renewal
+        while !Task.isCancelled {
+            try? await Task.sleep(for: rest)
+            let began = ContinuousClock.now
+            do {
+                let count = try await store.rescue(all: false)
+                if count > 0 {
+                    logger.warning("Rescued jobs whose lease had run out.", metadata: ["count": "\(count)"])
+                    signal.notify()
+                }
+            } catch {
+                logger.error("Could not look for lost jobs.", metadata: ["error": "\(error)"])
             }
-        } catch {
-            logger.error("Could not look for lost jobs.", metadata: ["error": "\(error)"])
+            rest = max(configuration.renewal, (.now - began) * Self.restFactor)
         }
     }
 }

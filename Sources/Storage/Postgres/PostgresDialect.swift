@@ -6,18 +6,35 @@ struct PostgresDialect: SQLDialect {
     let lockFirst: SQLStatement? = SQLStatement("SELECT pg_advisory_xact_lock(7317001)")
 
     /// As an array the rows are chosen once; a join might choose, and lock, others for each row it looks at.
-    func claimJobs(kindCount: Int) -> String {
-        let kinds = (0..<kindCount).map { "?\($0 + 4)" }.joined(separator: ", ")
-        return """
-            UPDATE jobs SET state = 'executing', attempt = attempt + 1, token = token + 1, lease_until = ?2
-            WHERE id = ANY (ARRAY(
-                SELECT id FROM jobs
-                WHERE state IN ('available', 'retryable') AND run_at <= ?1 AND kind IN (\(kinds))
-                ORDER BY run_at, id LIMIT ?3 FOR UPDATE SKIP LOCKED
-            ))
-            RETURNING \(JobRepository.leaseColumns)
-            """
-    }
+    let claimJobs = """
+        UPDATE jobs SET \(JobRepository.claimChanges)
+        WHERE id = ANY (ARRAY(
+            SELECT id FROM jobs
+            WHERE kind = ?1 AND state = 'available' AND start_tag >= ?5 AND \(JobRepository.isOpen)
+                AND NOT \(JobRepository.isBounded)
+            ORDER BY start_tag, id LIMIT ?2 FOR UPDATE SKIP LOCKED
+        ))
+        RETURNING \(JobRepository.leaseColumns)
+        """
+
+    /// Nobody else claims meanwhile; a job that is cancelled at this moment is left out.
+    let claimBoundedJobs = """
+        UPDATE jobs SET \(JobRepository.claimChanges)
+        WHERE state = 'available' AND id = ANY (ARRAY(
+            \(JobRepository.waitingTenants)
+            SELECT first.id FROM waiting, LATERAL (
+                SELECT id, start_tag FROM jobs
+                WHERE kind = ?1 AND tenant_id = waiting.tenant_id AND state = 'available'
+                ORDER BY priority, start_tag, id LIMIT greatest(0, least(?2, \(JobRepository.allowance)))
+            ) AS first
+            WHERE waiting.tenant_id IS NOT NULL AND \(JobRepository.isOpen) AND \(JobRepository.isBounded)
+            ORDER BY first.start_tag, first.id LIMIT ?2
+        ))
+        RETURNING \(JobRepository.leaseColumns)
+        """
+
+    let lockBoundedQueue: String? =
+        "SELECT pg_advisory_xact_lock(7317002, hashtext(?1)) WHERE \(JobRepository.isBounded)"
 
     let searchChunks = """
         SELECT c.document_id, c.id, c.title, c.heading, c.text, f.score

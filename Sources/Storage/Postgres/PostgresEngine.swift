@@ -9,6 +9,8 @@ public final class PostgresEngine: SQLEngine {
 
     private let tenants: PostgresPool
     private let system: PostgresPool
+    /// One connection that nothing but upkeep waits for: a busy server must not cost leases.
+    private let upkeep: PostgresPool
     private let ambient: Ambient
     private let commits = Mutex(0)
 
@@ -20,6 +22,9 @@ public final class PostgresEngine: SQLEngine {
     public init(tenants: PostgresConfiguration, system: PostgresConfiguration, ambient: Ambient = .system) {
         self.tenants = PostgresPool(name: "pg-app", configuration: tenants, ambient: ambient)
         self.system = PostgresPool(name: "pg-system", configuration: system, ambient: ambient)
+        var single = system
+        single.connections = 1
+        upkeep = PostgresPool(name: "pg-upkeep", configuration: single, ambient: ambient)
         self.ambient = ambient
     }
 
@@ -74,6 +79,7 @@ public final class PostgresEngine: SQLEngine {
         switch scope {
         case .tenant: tenants
         case .system: system
+        case .upkeep: upkeep
         }
     }
 
@@ -129,6 +135,7 @@ public final class PostgresEngine: SQLEngine {
             Thread.detachNewThread { [self] in
                 tenants.close()
                 system.close()
+                upkeep.close()
                 continuation.resume()
             }
         }

@@ -24,6 +24,9 @@ public final class PostgresSchema: SchemaTarget {
         Migration(
             number: 2, name: "accounts",
             sql: String(decoding: PackageResources._002_accounts_postgres_sql, as: UTF8.self)),
+        Migration(
+            number: 3, name: "queues",
+            sql: String(decoding: PackageResources._003_queues_postgres_sql, as: UTF8.self)),
     ]
 
     public var migrations: [Migration] { Self.migrations }

@@ -4,35 +4,118 @@ import Queue
 
 /// Jobs in the `jobs` table.
 public struct JobRepository: JobStore {
-    private let engine: any SQLEngine
-    private let ambient: Ambient
+    let engine: any SQLEngine
 
-    public init(engine: any SQLEngine, ambient: Ambient = .system) {
-        self.engine = engine
-        self.ambient = ambient
-    }
+    public init(engine: any SQLEngine) { self.engine = engine }
 
-    static let leaseColumns = "id, tenant_id, kind, subject, attempt, maximum_attempts, token"
+    // MARK: Claiming
+
+    static let leaseColumns = "id, tenant_id, kind, subject, payload, attempt, maximum_attempts, token, start_tag"
 
     static func lease(_ row: SQLRow) -> JobLease {
         JobLease(
             job: row.id(0), tenant: row.id(1), kind: JobKind(rawValue: row.text(2)), subject: row.uuid(3),
-            attempt: Int(row.int(4)), maximumAttempts: Int(row.int(5)), token: row.int(6))
+            payload: row.json(4), attempt: Int(row.int(5)), maximumAttempts: Int(row.int(6)), token: row.int(7),
+            startTag: row.int(8))
     }
 
-    /// The statement that makes a job available, for the batch of whoever needs it done.
-    static func insert(tenant: TenantID, _ job: NewJob, at time: Timestamp) -> SQLStatement {
-        SQLStatement(
+    /// What a claim changes; `?3` is the lease in microseconds, `?4` the worker.
+    static let claimChanges = """
+        state = 'executing', attempt = attempt + 1, token = token + 1, started_at = current_micros(),
+        lease_until = current_micros() + ?3, worker = ?4
+        """
+
+    /// Whether the queue `?1` is open.
+    static let isOpen = "(SELECT paused_at FROM job_queues WHERE kind = ?1) IS NULL"
+
+    /// Whether the queue `?1` bounds how many jobs of a tenant are at work.
+    static let isBounded = """
+        ((SELECT tenant_concurrency FROM job_queues WHERE kind = ?1) IS NOT NULL
+            OR (SELECT 1 FROM job_shares WHERE kind = ?1 AND concurrency IS NOT NULL LIMIT 1) IS NOT NULL)
+        """
+
+    /// The tenants that have jobs waiting in the queue `?1`, each found by one step in an index; ends with a null.
+    static let waitingTenants = """
+        WITH RECURSIVE waiting (tenant_id) AS (
+            SELECT (SELECT tenant_id FROM jobs WHERE kind = ?1 AND state = 'available' ORDER BY tenant_id LIMIT 1)
+            UNION ALL
+            SELECT (
+                SELECT tenant_id FROM jobs WHERE kind = ?1 AND state = 'available' AND tenant_id > waiting.tenant_id
+                ORDER BY tenant_id LIMIT 1
+            ) FROM waiting WHERE waiting.tenant_id IS NOT NULL
+        )
+        """
+
+    /// How many more jobs of `waiting.tenant_id` may be claimed from the queue `?1`, of at most `?2`.
+    static let allowance = """
+        coalesce(
+            (SELECT concurrency FROM job_shares WHERE kind = ?1 AND tenant_id = waiting.tenant_id),
+            (SELECT tenant_concurrency FROM job_queues WHERE kind = ?1), ?2
+        ) - (
+            SELECT count(*) FROM jobs e
+            WHERE e.tenant_id = waiting.tenant_id AND e.kind = ?1 AND e.state = 'executing'
+        )
+        """
+
+    public func claim(_ claims: [JobClaim], lease: Duration, worker: String) async throws -> [JobLease] {
+        let claims = claims.filter { $0.limit > 0 }.sorted { $0.kind.rawValue < $1.kind.rawValue }
+        guard !claims.isEmpty else { return [] }
+        var statements: [SQLStatement] = []
+        var places: [Int] = []
+        for claim in claims {
+            let kind = SQLValue.text(claim.kind.rawValue)
+            if let time = claim.virtualTime {
+                statements.append(
+                    SQLStatement(
+                        "UPDATE job_queues SET virtual_time = ?2 WHERE kind = ?1 AND virtual_time < ?2", [kind, .int(time)]))
+            }
+            statements.append(Self.stage(claim.kind))
+            if let lock = engine.dialect.lockBoundedQueue { statements.append(SQLStatement(lock, [kind])) }
+            let arguments = [kind, .int(claim.limit), .int(lease.microseconds), .text(worker)]
+            places += [statements.count, statements.count + 1]
+            statements.append(SQLStatement(engine.dialect.claimJobs, arguments + [.int(claim.floor ?? 0)]))
+            statements.append(SQLStatement(engine.dialect.claimBoundedJobs, arguments))
+        }
+        let answers = try await engine.write(Batch(.system, statements))
+        let leases: [JobLease] = places.flatMap { place in answers[place].rows.map(Self.lease) }
+        return leases.sorted { left, right in
+            left.startTag == right.startTag ? left.job.uuid < right.job.uuid : left.startTag < right.startTag
+        }
+    }
+
+    // MARK: Leases
+
+    /// Statements over leases that each meets at most once, by the primary key: `held.column1` is the job, `column2` the
+    /// token.
+    private static func each(_ leases: [JobLease], set: String, _ arguments: [SQLValue] = []) -> SQLStatement {
+        let held = Bucket(rows: leases.map { [.id($0.job), .int($0.token)] }, after: arguments.count)
+        return SQLStatement(
             """
-            INSERT INTO jobs (
-                id, tenant_id, kind, subject, state, attempt, maximum_attempts, token, run_at, created_at
-            ) VALUES (?1, ?2, ?3, ?4, 'available', 0, ?5, 0, ?6, ?6)
-            ON CONFLICT (id) DO NOTHING
+            UPDATE jobs SET \(set) FROM (VALUES \(held.places)) AS held
+            WHERE jobs.id = held.column1 AND jobs.token = held.column2 AND jobs.state = 'executing'
+            RETURNING id, token
             """,
-            [
-                .id(job.id), .id(tenant), .text(job.kind.rawValue), .uuid(job.subject), .int(job.maximumAttempts),
-                .time(time),
-            ])
+            arguments + held.arguments)
+    }
+
+    private static func met(_ leases: [JobLease], _ answers: [ResultSet]) -> Set<JobLease> {
+        let met = Set(answers[0].rows.map { "\($0.id(0) as JobID) \($0.int(1))" })
+        return Set(leases.filter { met.contains("\($0.job) \($0.token)") })
+    }
+
+    public func renew(_ leases: [JobLease], lease: Duration) async throws -> Set<JobLease> {
+        guard !leases.isEmpty else { return [] }
+        let renewal = Self.each(leases, set: "lease_until = current_micros() + ?1", [.int(lease.microseconds)])
+        return Self.met(leases, try await engine.write(Batch(.upkeep, [renewal], isRepeatable: true)))
+    }
+
+    private static let completed = """
+        state = 'completed', finished_at = current_micros(), lease_until = NULL, worker = NULL
+        """
+
+    public func complete(_ leases: [JobLease]) async throws -> Set<JobLease> {
+        guard !leases.isEmpty else { return [] }
+        return Self.met(leases, try await engine.write(Batch(.system, [Self.each(leases, set: Self.completed)])))
     }
 
     /// A job that a lease holds; `?1` to `?4` are its `place`.
@@ -43,116 +126,65 @@ public struct JobRepository: JobStore {
     }
 
     /// The statement that completes a leased job, for the batch of whoever did it.
-    static func completion(of lease: JobLease, at time: Timestamp) -> SQLStatement {
+    static func completion(of lease: JobLease) -> SQLStatement {
         SQLStatement(
-            """
-            UPDATE jobs SET state = 'completed', finished_at = ?5, lease_until = NULL WHERE \(held)
-            """,
-            place(of: lease) + [.time(time)], expect: .rows(1, otherwise: FenceLost()))
-    }
-
-    public func enqueue(tenant: TenantID, _ job: NewJob) async throws {
-        let insert = Self.insert(tenant: tenant, job, at: ambient.now())
-        _ = try await engine.write(Batch(.tenant(tenant), [insert], isRepeatable: true))
-    }
-
-    public func claim(kinds: [JobKind], limit: Int, lease: Duration) async throws -> [JobLease] {
-        guard !kinds.isEmpty, limit > 0 else { return [] }
-        let now = ambient.now()
-        let answers = try await engine.write(
-            Batch(
-                .system,
-                [
-                    SQLStatement(
-                        engine.dialect.claimJobs(kindCount: kinds.count),
-                        [.time(now), .time(now.adding(lease)), .int(limit)] + kinds.map { .text($0.rawValue) })
-                ]))
-        return answers[0].rows.map(Self.lease).sorted { $0.job.uuid.uuidString < $1.job.uuid.uuidString }
-    }
-
-    public func renew(_ leases: [JobLease], lease: Duration) async throws -> Set<JobLease> {
-        let until = ambient.now().adding(lease)
-        let statements = leases.map { lease in
-            SQLStatement(
-                "UPDATE jobs SET lease_until = ?3 WHERE id = ?1 AND token = ?2 AND state = 'executing'",
-                [.id(lease.job), .int(lease.token), .time(until)])
-        }
-        let answers = try await engine.write(Batch(.system, statements, isRepeatable: true))
-        return Set(zip(leases, answers).filter { $1.changes == 1 }.map(\.0))
-    }
-
-    public func complete(_ lease: JobLease) async throws {
-        _ = try await engine.write(Batch(.tenant(lease.tenant), [Self.completion(of: lease, at: ambient.now())]))
+            "UPDATE jobs SET \(completed) WHERE \(held)", place(of: lease), expect: .rows(1, otherwise: FenceLost()))
     }
 
     public func fail(_ lease: JobLease, error: String, delay: Duration) async throws {
-        let machine = JobStateMachine(
-            state: .executing, attempt: lease.attempt, maximumAttempts: lease.maximumAttempts)
+        let machine = JobStateMachine(state: .executing, attempt: lease.attempt, maximumAttempts: lease.maximumAttempts)
         let state = machine.after(.fail)?.state ?? .discarded
-        let now = ambient.now()
+        let isFinal = state.isFinal ? "finished_at = current_micros(), " : ""
         try await move(
-            lease, to: state, attempt: lease.attempt, runAt: now.adding(delay), error: error,
-            finishedAt: state.isFinal ? now : nil)
+            lease, "state = ?5, \(isFinal)run_at = current_micros() + ?6, last_error = ?7",
+            [.text(state.rawValue), .int(delay.microseconds), .text(String(error.prefix(Self.maximumErrorCharacters)))])
     }
 
+    private static let maximumErrorCharacters = 4000
+
+    /// Back to the place it had.
     public func release(_ lease: JobLease) async throws {
-        try await move(
-            lease, to: .available, attempt: lease.attempt - 1, runAt: ambient.now(), error: nil, finishedAt: nil)
+        try await move(lease, "state = 'available', attempt = attempt - 1, run_at = current_micros()", [])
     }
 
     private func move(
-        _ lease: JobLease, to state: JobState, attempt: Int, runAt: Timestamp, error: String?, finishedAt: Timestamp?,
-        function: StaticString = #function
+        _ lease: JobLease, _ changes: String, _ arguments: [SQLValue], function: StaticString = #function
     ) async throws {
-        _ = try await engine.write(
-            Batch(
-                .tenant(lease.tenant),
-                [
-                    SQLStatement(
-                        """
-                        UPDATE jobs
-                        SET state = ?5, attempt = ?6, run_at = ?7, last_error = ?8, finished_at = ?9, lease_until = NULL
-                        WHERE \(Self.held)
-                        """,
-                        Self.place(of: lease) + [
-                            .text(state.rawValue), .int(attempt), .time(runAt), .text(error), .int(finishedAt?.microseconds),
-                        ],
-                        expect: .rows(1, otherwise: FenceLost()))
-                ],
-                function: function))
+        let move = SQLStatement(
+            "UPDATE jobs SET \(changes), lease_until = NULL, worker = NULL WHERE \(Self.held)",
+            Self.place(of: lease) + arguments, expect: .rows(1, otherwise: FenceLost()))
+        _ = try await engine.write(Batch(.tenant(lease.tenant), [move], function: function))
     }
 
     public func rescue(all: Bool) async throws -> Int {
-        let now = ambient.now()
-        let answers = try await engine.write(
-            Batch(
-                .system,
-                [
-                    SQLStatement(
-                        """
-                        UPDATE jobs SET state = 'available', run_at = ?1, lease_until = NULL, token = token + 1
-                        WHERE state = 'executing' AND (lease_until < ?1 OR ?2)
-                        """,
-                        [.time(now), .bool(all)])
-                ],
-                isRepeatable: true))
-        return answers[0].changes
+        let rescue = SQLStatement(
+            """
+            UPDATE jobs SET state = 'available', run_at = current_micros(), lease_until = NULL, worker = NULL, token = token + 1
+            WHERE state = 'executing' AND (lease_until < current_micros() OR ?1)
+            """,
+            [.bool(all)])
+        return try await engine.write(Batch(.upkeep, [rescue], isRepeatable: true))[0].changes
+    }
+
+    // MARK: Counting
+
+    /// Each by the index of its states, whose conditions are its own.
+    static let depths = [
+        "state = 'available'", "state IN ('scheduled', 'retryable')", "state = 'executing'",
+        "state IN ('discarded', 'cancelled') AND state = 'discarded'",
+    ].map { states in
+        SQLStatement(
+            """
+            SELECT kind, state, count(*), min(\(states.contains("executing") ? "started_at" : "run_at")) FROM jobs
+            WHERE \(states) GROUP BY kind, state
+            """)
+    }
+
+    static func depth(_ row: SQLRow) -> QueueDepth {
+        QueueDepth(kind: JobKind(rawValue: row.text(0)), state: row.value(1), count: Int(row.int(2)), oldest: row.time(3))
     }
 
     public func depths() async throws -> [QueueDepth] {
-        let answers = try await engine.read(
-            Batch(
-                .system,
-                [
-                    SQLStatement(
-                        """
-                        SELECT kind, state, count(*) FROM jobs
-                        WHERE state IN ('available', 'retryable') GROUP BY kind, state
-                        """),
-                    SQLStatement("SELECT kind, state, count(*) FROM jobs WHERE state = 'executing' GROUP BY kind, state"),
-                ]))
-        return answers.flatMap(\.rows).map { row in
-            QueueDepth(kind: JobKind(rawValue: row.text(0)), state: row.value(1), count: Int(row.int(2)))
-        }
+        try await engine.read(Batch(.system, Self.depths.dropLast())).flatMap(\.rows).map(Self.depth)
     }
 }

@@ -44,8 +44,7 @@ public struct KnowledgeRepository: KnowledgeStore {
                         ON CONFLICT (tenant_id, document_id) DO NOTHING
                         """,
                         [.id(tenant), .id(document.id), .bytes(document.content)]),
-                    JobRepository.insert(tenant: tenant, job, at: now),
-                ],
+                ] + JobRepository.inserts(tenant: tenant, [job]),
                 isRepeatable: true))
     }
 

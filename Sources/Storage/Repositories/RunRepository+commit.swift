@@ -92,10 +92,10 @@ extension RunRepository {
                 """
             let cancelJobs = SQLStatement(
                 """
-                UPDATE jobs SET state = 'cancelled', finished_at = ?4
-                WHERE tenant_id = ?1 AND subject = ?2 AND state IN ('available', 'retryable') AND \(Self.fenced)
+                UPDATE jobs SET state = 'cancelled', finished_at = current_micros()
+                WHERE tenant_id = ?1 AND subject = ?2 AND state IN ('scheduled', 'available', 'retryable') AND \(Self.fenced)
                 """,
-                place + [.int(token + 1), .time(commit.time)])
+                place + [.int(token + 1)])
             return [move(", token = token + 1", idle, [.int(token), count, .int(lastSeq)]), cancelJobs]
         }
     }
@@ -162,8 +162,11 @@ extension RunRepository {
                         to.isFinal ? .time(commit.time) : .int(nil),
                     ])
             ]
-        case .jobCompleted(let lease): [JobRepository.completion(of: lease, at: commit.time)]
-        case .jobEnqueued(let job): [enqueue(commit, job)]
+        case .jobCompleted(let lease): [JobRepository.completion(of: lease)]
+        case .jobEnqueued(let job):
+            JobRepository.inserts(
+                tenant: commit.tenant, [job],
+                fence: JobRepository.RunFence(run: commit.run, token: commit.token, lost: FenceLost()))
         }
     }
 
@@ -246,19 +249,6 @@ extension RunRepository {
     }
 
     // MARK: The run
-
-    private func enqueue(_ commit: RunCommit, _ job: NewJob) -> SQLStatement {
-        one(
-            commit,
-            """
-            INSERT INTO jobs (
-                id, tenant_id, kind, subject, state, attempt, maximum_attempts, token, run_at, created_at
-            ) SELECT ?4, ?1, ?5, ?6, 'available', 0, ?7, 0, ?8, ?8 WHERE \(Self.fenced)
-            """,
-            [
-                .id(job.id), .text(job.kind.rawValue), .uuid(job.subject), .int(job.maximumAttempts), .time(commit.time),
-            ])
-    }
 
     private func answer(_ commit: RunCommit, _ message: UUID, _ text: String) -> SQLStatement {
         one(

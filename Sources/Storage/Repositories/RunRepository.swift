@@ -51,44 +51,44 @@ public struct RunRepository: RunStore {
     private func creation(_ tenant: TenantID, _ run: NewRun, at now: Timestamp) -> [SQLStatement] {
         let session = run.session ?? run.newSession
         let started = LoggedEvent(seq: 1, timestamp: now, event: .runStarted)
-        var statements = [
-            run.session == nil
-                ? SQLStatement(
-                    "INSERT INTO sessions (tenant_id, id, user_id, created_at) VALUES (?1, ?2, ?3, ?4)",
-                    [.id(tenant), .id(session), .id(run.principal.user), .time(now)])
-                : SQLStatement(
-                    "SELECT id FROM sessions WHERE tenant_id = ?1 AND id = ?2", [.id(tenant), .id(session)],
-                    expect: .rows(1, otherwise: Problem.notFound("session"))),
-            SQLStatement(
-                """
-                INSERT INTO agent_runs (
-                    tenant_id, id, session_id, user_id, scopes, request_id, traceparent, prompt, options, status,
-                    created_at, deadline_at
-                ) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 'queued', ?10, ?11)
-                """,
-                [
-                    .id(tenant), .id(run.id), .id(session), .id(run.principal.user),
-                    .text(run.principal.scopes.joined(separator: " ")), .text(run.trace.requestID),
-                    .text(run.trace.traceparent), .text(run.prompt), .json(run.options.json.text), .time(now),
-                    .time(now.adding(run.options.timeout)),
-                ]),
-            SQLStatement(
-                """
-                INSERT INTO messages (tenant_id, id, session_id, run_id, role, text, created_at)
-                VALUES (?1, ?2, ?3, ?2, 'user', ?4, ?5)
-                """,
-                [.id(tenant), .id(run.id), .id(session), .text(run.prompt), .time(now)]),
-            SQLStatement(
-                "INSERT INTO run_heads (tenant_id, run_id, last_seq, token) VALUES (?1, ?2, 1, 0)",
-                [.id(tenant), .id(run.id)]),
-            SQLStatement(
-                """
-                INSERT INTO run_events (tenant_id, run_id, seq, type, fields, created_at)
-                VALUES (?1, ?2, 1, ?3, ?4, ?5)
-                """,
-                [.id(tenant), .id(run.id), .text(started.type), .json(started.fields), .time(now)]),
-            JobRepository.insert(tenant: tenant, run.job, at: now),
-        ]
+        var statements =
+            [
+                run.session == nil
+                    ? SQLStatement(
+                        "INSERT INTO sessions (tenant_id, id, user_id, created_at) VALUES (?1, ?2, ?3, ?4)",
+                        [.id(tenant), .id(session), .id(run.principal.user), .time(now)])
+                    : SQLStatement(
+                        "SELECT id FROM sessions WHERE tenant_id = ?1 AND id = ?2", [.id(tenant), .id(session)],
+                        expect: .rows(1, otherwise: Problem.notFound("session"))),
+                SQLStatement(
+                    """
+                    INSERT INTO agent_runs (
+                        tenant_id, id, session_id, user_id, scopes, request_id, traceparent, prompt, options, status,
+                        created_at, deadline_at
+                    ) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 'queued', ?10, ?11)
+                    """,
+                    [
+                        .id(tenant), .id(run.id), .id(session), .id(run.principal.user),
+                        .text(run.principal.scopes.joined(separator: " ")), .text(run.trace.requestID),
+                        .text(run.trace.traceparent), .text(run.prompt), .json(run.options.json.text), .time(now),
+                        .time(now.adding(run.options.timeout)),
+                    ]),
+                SQLStatement(
+                    """
+                    INSERT INTO messages (tenant_id, id, session_id, run_id, role, text, created_at)
+                    VALUES (?1, ?2, ?3, ?2, 'user', ?4, ?5)
+                    """,
+                    [.id(tenant), .id(run.id), .id(session), .text(run.prompt), .time(now)]),
+                SQLStatement(
+                    "INSERT INTO run_heads (tenant_id, run_id, last_seq, token) VALUES (?1, ?2, 1, 0)",
+                    [.id(tenant), .id(run.id)]),
+                SQLStatement(
+                    """
+                    INSERT INTO run_events (tenant_id, run_id, seq, type, fields, created_at)
+                    VALUES (?1, ?2, 1, ?3, ?4, ?5)
+                    """,
+                    [.id(tenant), .id(run.id), .text(started.type), .json(started.fields), .time(now)]),
+            ] + JobRepository.inserts(tenant: tenant, [run.job])
         if let idempotency = run.idempotency {
             statements.append(
                 SQLStatement(

@@ -27,6 +27,8 @@ public struct Batch: Sendable {
         case tenant(TenantID)
         /// What has no tenant: credentials, claiming jobs, counting.
         case system
+        /// As the system, and held up by nothing else: what keeps leases alive.
+        case upkeep
     }
 
     public let scope: Scope
@@ -101,12 +103,21 @@ public protocol SchemaTarget: SchemaSource {
 }
 
 /// The few statements that differ between engines.
+///
+/// On every engine `current_micros()` is the database's time in UTC microseconds.
 public protocol SQLDialect: Sendable {
     /// Makes whoever runs it wait for the transaction of whoever ran it before; `nil` where writes wait anyway.
     var lockFirst: SQLStatement? { get }
 
-    /// Leases up to `?3` due jobs until `?2`, at the time `?1`, of the kinds in `?4`… . Answers `JobRepository.leaseColumns`.
-    func claimJobs(kindCount: Int) -> String
+    /// Leases up to `?2` jobs of the queue `?1` for `?3` microseconds to the worker `?4`, whose start tags are at least `?5`,
+    /// unless the queue is paused or bounds tenants. Answers `JobRepository.leaseColumns`.
+    var claimJobs: String { get }
+
+    /// As `claimJobs`, without `?5`, from a queue that bounds how many jobs of a tenant are at work.
+    var claimBoundedJobs: String { get }
+
+    /// Lets only one at a time claim from the queue `?1` if it bounds tenants; `nil` where writes wait anyway.
+    var lockBoundedQueue: String? { get }
 
     /// Searches chunks by full text. Parameters: `?1` tenant, `?2` query as `fullTextQuery` gives it, `?3` collection or null,
     /// `?4` limit. Answers document, chunk, title, heading, text, score (larger is better).

@@ -6,13 +6,17 @@ import GRDB
 final class SQLiteConnection: Sendable {
     private let queue: DatabaseQueue
 
-    /// - Parameter path: a file, or `nil` for a database in memory that ends with the connection.
-    init(path: String?, isReader: Bool) throws {
+    /// - Parameters:
+    ///   - path: a file, or `nil` for a database in memory that ends with the connection.
+    ///   - now: what `current_micros()` answers.
+    init(path: String?, isReader: Bool, now: @escaping @Sendable () -> Timestamp) throws {
         var configuration = Configuration()
         configuration.readonly = isReader
         configuration.busyMode = .timeout(5)
         configuration.foreignKeysEnabled = true
+        let clock = DatabaseFunction("current_micros", argumentCount: 0) { _ in now().microseconds }
         configuration.prepareDatabase { db in
+            db.add(function: clock)
             if !isReader {
                 if path != nil { try db.execute(sql: "PRAGMA journal_mode = WAL") }
                 try db.execute(sql: "PRAGMA synchronous = FULL")

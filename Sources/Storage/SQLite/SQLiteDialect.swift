@@ -4,18 +4,37 @@ import Domain
 struct SQLiteDialect: SQLDialect {
     let lockFirst: SQLStatement? = nil
 
-    func claimJobs(kindCount: Int) -> String {
-        let kinds = (0..<kindCount).map { "?\($0 + 4)" }.joined(separator: ", ")
-        return """
-            UPDATE jobs SET state = 'executing', attempt = attempt + 1, token = token + 1, lease_until = ?2
-            WHERE id IN (
-                SELECT id FROM jobs
-                WHERE state IN ('available', 'retryable') AND run_at <= ?1 AND kind IN (\(kinds))
-                ORDER BY run_at, id LIMIT ?3
+    let claimJobs = """
+        UPDATE jobs SET \(JobRepository.claimChanges)
+        WHERE id IN (
+            SELECT id FROM jobs
+            WHERE kind = ?1 AND state = 'available' AND start_tag >= ?5 AND \(JobRepository.isOpen)
+                AND NOT \(JobRepository.isBounded)
+            ORDER BY start_tag, id LIMIT ?2
+        )
+        RETURNING \(JobRepository.leaseColumns)
+        """
+
+    /// A limit cannot depend on a row here: each tenant's first `?2` jobs are numbered instead.
+    let claimBoundedJobs = """
+        UPDATE jobs SET \(JobRepository.claimChanges)
+        WHERE id IN (
+            \(JobRepository.waitingTenants)
+            SELECT id FROM (
+                SELECT j.id, j.start_tag, \(JobRepository.allowance) AS allowance,
+                    row_number() OVER (PARTITION BY j.tenant_id ORDER BY j.priority, j.start_tag, j.id) AS place
+                FROM waiting JOIN jobs j ON j.id IN (
+                    SELECT id FROM jobs WHERE kind = ?1 AND tenant_id = waiting.tenant_id AND state = 'available'
+                    ORDER BY priority, start_tag, id LIMIT ?2
+                )
+                WHERE waiting.tenant_id IS NOT NULL AND \(JobRepository.isOpen) AND \(JobRepository.isBounded)
             )
-            RETURNING \(JobRepository.leaseColumns)
-            """
-    }
+            WHERE place <= allowance ORDER BY start_tag, id LIMIT ?2
+        )
+        RETURNING \(JobRepository.leaseColumns)
+        """
+
+    let lockBoundedQueue: String? = nil
 
     let searchChunks = """
         SELECT c.document_id, c.id, c.title, c.heading, c.text, -f.score

@@ -25,23 +25,25 @@ public final class SQLiteEngine: SQLEngine, SchemaTarget {
 
     /// Opens or makes the database.
     ///
-    /// - Parameter path: a file, or `nil` for a database in memory.
+    /// - Parameters:
+    ///   - path: a file, or `nil` for a database in memory.
+    ///   - ambient: whose time is the database's.
     /// - Throws: `StorageError.unavailable`.
-    public init(path: String?) throws {
+    public init(path: String?, ambient: Ambient = .system) throws {
         do {
-            try SQLiteConnection(path: path, isReader: false).close()
+            try SQLiteConnection(path: path, isReader: false, now: ambient.now).close()
         } catch {
             throw StorageError.unavailable("\(path ?? "memory"): \(error)")
         }
         // Writes are bounded where they gather, in `pending`; what waits here are only wake-ups.
         writer = ThreadPool(name: "sqlite-writer", threads: 1, maximumWaiting: .max) {
-            try SQLiteConnection(path: path, isReader: false)
+            try SQLiteConnection(path: path, isReader: false, now: ambient.now)
         }
         reader =
             path == nil
             ? writer
             : ThreadPool(name: "sqlite-reader", threads: Self.readers, maximumWaiting: Self.maximumWaiting) {
-                try SQLiteConnection(path: path, isReader: true)
+                try SQLiteConnection(path: path, isReader: true, now: ambient.now)
             }
     }
 
@@ -120,6 +122,9 @@ public final class SQLiteEngine: SQLEngine, SchemaTarget {
             Migration(
                 number: 2, name: "accounts",
                 sql: String(decoding: PackageResources._002_accounts_sqlite_sql, as: UTF8.self)),
+            Migration(
+                number: 3, name: "queues",
+                sql: String(decoding: PackageResources._003_queues_sqlite_sql, as: UTF8.self)),
         ]
     }
 

@@ -135,11 +135,11 @@ struct Platform {
 
     private func worker() -> JobWorker {
         var pace = JobWorkerConfiguration()
-        pace.slots = configuration.workerSlots
+        pace.name = "\(ProcessInfo.processInfo.hostName):\(ProcessInfo.processInfo.processIdentifier)"
         pace.drain = configuration.drain
         let executor = RunExecutor(
             store: runs, bus: bus, models: models, tools: tools,
-            authorizer: MembershipAuthorizer(accounts: accounts), logger: logger)
+            authorizer: MembershipAuthorizer(accounts: accounts), slots: configuration.workerSlots, logger: logger)
         let indexer = IndexJobHandler(indexer: DocumentIndexer(store: knowledge))
         return JobWorker(
             store: jobs, handlers: [executor, indexer], configuration: pace, signal: signal, logger: logger)
@@ -163,7 +163,7 @@ struct Platform {
         samples.append(.init("sba_storage_commits_total", [], Double(engine.commitCount)))
         for depth in (try? await jobs.depths()) ?? [] {
             samples.append(
-                .init("sba_jobs", [("kind", depth.kind.rawValue), ("state", depth.state.rawValue)], Double(depth.count)))
+                .init("sba_jobs", [("queue_name", depth.kind.rawValue), ("state", depth.state.rawValue)], Double(depth.count)))
         }
         for (status, count) in (try? await runs.depths()) ?? [:] {
             samples.append(.init("sba_runs", [("status", status.rawValue)], Double(count)))
@@ -190,6 +190,9 @@ private struct MembershipAuthorizer: RunAuthorizer {
 /// Indexes documents as jobs.
 private struct IndexJobHandler: JobHandler {
     let indexer: DocumentIndexer
+
+    /// Indexing keeps a core busy, and a whole document in memory.
+    let policy = JobPolicy(slots: 4, timeout: .seconds(300))
 
     var kind: JobKind { KnowledgeRepository.indexJob }
 

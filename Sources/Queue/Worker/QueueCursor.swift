@@ -1,0 +1,41 @@
+import Domain
+
+/// How far one worker has come in one queue.
+///
+/// Jobs are claimed from the front of an index, where those that were claimed before lie dead until the database cleans
+/// up, which an old transaction may keep it from for long. So a busy worker begins where the queue had come to, and looks
+/// further back, for jobs that came to be seen late, as often as that costs a small part of its time.
+struct QueueCursor {
+    /// The queue is told at most this often: everybody who enqueues reads it, and each change leaves an old row behind.
+    private static let telling: Duration = .milliseconds(100)
+    /// After a look at everything, this many times as long without one.
+    private static let restFactor = 10
+
+    let kind: JobKind
+    /// The highest start tag claimed here.
+    private var highest: Int64 = 0
+    /// What the queue was told last: nothing that comes to be available after that has a lower tag.
+    private var told: Int64 = 0
+    private var tellsAt = ContinuousClock.now
+    private var looksBackAt = ContinuousClock.now
+
+    init(_ kind: JobKind) { self.kind = kind }
+
+    mutating func claim(limit: Int, at now: ContinuousClock.Instant) -> JobClaim {
+        var claim = JobClaim(kind: kind, limit: limit)
+        if now < looksBackAt { claim.floor = told }
+        if highest > told, now >= tellsAt { claim.virtualTime = highest }
+        return claim
+    }
+
+    /// Notes what came of the claim.
+    mutating func note(_ claim: JobClaim, _ leases: [JobLease], began: ContinuousClock.Instant) {
+        let now = ContinuousClock.now
+        if claim.floor == nil { looksBackAt = now + (now - began) * Self.restFactor }
+        if let time = claim.virtualTime {
+            told = time
+            tellsAt = now + Self.telling
+        }
+        for lease in leases where lease.kind == kind { highest = max(highest, lease.startTag) }
+    }
+}
