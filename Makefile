@@ -68,10 +68,10 @@ crash-test: ## Kill the server 100 times during runs and count what was lost.
 	swift build --build-tests $(TEST_FLAGS)
 	SBA_TEST_KILLS=100 scripts/services.sh run swift test --skip-build --disable-xctest $(TEST_FLAGS) --filter CrashTests
 
-chaos: ## Break what the server stands on, 10 rounds of each fault, and count what was lost.
+chaos: ## Break what the server stands on, 10 rounds of each fault and 1,000 kills, and count what was lost.
 	@scripts/install.sh test
 	swift build --build-tests $(TEST_FLAGS)
-	SBA_TEST_ROUNDS=10 scripts/services.sh run \
+	SBA_TEST_ROUNDS=10 SBA_TEST_WORKER_KILLS=1000 scripts/services.sh run \
 		swift test --skip-build --disable-xctest $(TEST_FLAGS) --no-parallel --filter ChaosTests
 
 bench: build ## Measure against the peers; prints the figures of docs/benchmarks.md.

@@ -78,16 +78,18 @@ let package = Package(
         library("Knowledge", ["Domain", "CHTMLReader"]),
         library("Agents", ["Domain", "Queue", "Models", "Knowledge", .logging, .metrics]),
         library("Accounts", ["Domain", .crypto, .cryptoExtras, .jwtKit]),
+        library("Operations", ["Domain", "Queue", "Accounts"]),
         library("Coordination", ["Domain"]),
         library(
             "Storage",
-            ["Domain", "Queue", "Knowledge", "Agents", "Accounts", "CLibPQ", .grdb, .logging, .metrics],
+            ["Domain", "Queue", "Knowledge", "Agents", "Accounts", "Operations", "CLibPQ", .grdb, .logging, .metrics],
             resources: [.embedInCode("Migrations/SQL")]),
         library("Telemetry", ["Domain", .logging, .coreMetrics]),
         library(
             "Web",
             [
-                "Domain", "Knowledge", "Agents", "Accounts", .hummingbird, .hummingbirdCore, .hummingbirdHTTP2, .httpTypes,
+                "Domain", "Queue", "Knowledge", "Agents", "Accounts", "Operations", .hummingbird, .hummingbirdCore,
+                .hummingbirdHTTP2, .httpTypes,
                 .nioCore, .nioHTTP1, .nioHTTPTypes, .nioSSL, .crypto, .logging,
                 .metrics, .serviceLifecycle,
             ],
@@ -95,39 +97,43 @@ let package = Package(
         .executableTarget(
             name: "sba",
             dependencies: [
-                "Domain", "Queue", "Models", "Knowledge", "Agents", "Accounts", "Coordination", "Storage", "Telemetry",
-                "Web", "CMalloc", .argumentParser, .configuration, .systemPackage, .asyncHTTPClient, .nioCore, .hummingbird,
+                "Domain", "Queue", "Models", "Knowledge", "Agents", "Accounts", "Operations", "Coordination", "Storage",
+                "Telemetry", "Web", "CMalloc", .argumentParser, .configuration, .systemPackage, .asyncHTTPClient, .nioCore, .hummingbird,
                 .logging, .coreMetrics, .serviceLifecycle, .unixSignals,
             ],
             swiftSettings: strict),
         .executableTarget(
             name: "StorageBench",
-            dependencies: ["Domain", "Queue", "Agents", "Accounts", "Storage", .argumentParser],
+            dependencies: [
+                "Domain", "Queue", "Agents", "Accounts", "Operations", "Storage", .argumentParser, .logging, .serviceLifecycle,
+            ],
             path: "Benchmarks/StorageBench",
             swiftSettings: strict),
         .target(
             name: "TestSupport",
             dependencies: [
-                "Domain", "Queue", "Models", "Knowledge", "Agents", "Accounts", "Storage", .hummingbird, .nioCore, .nioHTTP1,
-                .httpTypes, .asyncHTTPClient, .logging, .serviceLifecycle,
+                "Domain", "Queue", "Models", "Knowledge", "Agents", "Accounts", "Operations", "Storage", .hummingbird, .nioCore,
+                .nioHTTP1, .httpTypes, .asyncHTTPClient, .logging, .serviceLifecycle,
             ],
             path: "Tests/TestSupport",
             swiftSettings: strict),
         tests("Domain", ["Domain"]),
-        tests("Queue", ["Queue", "Domain", "Storage", "TestSupport", .logging, .serviceLifecycle]),
+        tests("Queue", ["Queue", "Domain", "Operations", "Storage", "TestSupport", .logging, .serviceLifecycle]),
         tests("Models", ["Models", "Domain", "TestSupport", .asyncHTTPClient, .logging]),
         tests("Knowledge", ["Knowledge", "Domain", "Storage", "TestSupport"]),
         tests(
             "Agents", ["Agents", "Domain", "Queue", "Models", "Knowledge", "Coordination", "Storage", "TestSupport", .logging]),
         tests("Accounts", ["Accounts", "Domain", "Storage", "TestSupport", .crypto]),
         tests("Coordination", ["Coordination", "Domain", "TestSupport"]),
-        tests("Storage", ["Storage", "Domain", "Queue", "Agents", "Knowledge", "Accounts", "TestSupport", .grdb, .logging]),
+        tests(
+            "Storage",
+            ["Storage", "Domain", "Queue", "Agents", "Knowledge", "Accounts", "Operations", "TestSupport", .grdb, .logging]),
         tests("Telemetry", ["Telemetry", "Domain", .logging, .coreMetrics]),
         tests(
             "Web",
             [
-                "Web", "Domain", "Queue", "Models", "Agents", "Knowledge", "Accounts", "Coordination", "Storage", "Telemetry",
-                "TestSupport", .hummingbird, .hummingbirdTesting, .httpTypes, .nioCore, .logging, .crypto,
+                "Web", "Domain", "Queue", "Models", "Agents", "Knowledge", "Accounts", "Operations", "Coordination", "Storage",
+                "Telemetry", "TestSupport", .hummingbird, .hummingbirdTesting, .httpTypes, .nioCore, .logging, .crypto,
             ]),
         tests("EndToEnd", ["Domain", "TestSupport", "sba", .hummingbird]),
         tests("Tidy", []),

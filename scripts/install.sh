@@ -3,7 +3,7 @@
 set -euo pipefail
 
 build=(libpq-dev libsqlite3-dev libxml2-dev pkg-config python3)
-test=("${build[@]}" curl openssl pgbouncer postgresql-15 prometheus)
+test=("${build[@]}" curl libfaketime openssl pgbouncer postgresql-15 prometheus)
 bench=("${test[@]}" linux-perf wrk strace)
 
 declare -n wanted="${1:?build, test or bench}"

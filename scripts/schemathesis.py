@@ -57,7 +57,10 @@ EXAMPLE_IDS = {
     "session": "01a1fa29-9c25-7fc6-8a3f-faf74e95e51b",
     "run": "01a1fa29-9c25-7fb6-a48c-c7dd168ef20a",
     "document": "01a1fa2a-6d6f-7039-998a-5e23f112120d",
+    "job": "01a1fa2a-5b93-7e04-a1c8-6f2d90b7e435",
 }
+
+INDEX_QUEUE = "/api/queues/index_document"
 
 MEMBERS = ("viewer", "member", "admin", "owner")
 ROLES = ("nobody", *MEMBERS, "operator", "key")
@@ -114,6 +117,7 @@ def serving(binary: Path, folder: Path) -> Iterator[API]:
         # Tokens name it as their issuer, and are to be good on every port.
         "SBA_PUBLIC_URL": "http://127.0.0.1",
         "SBA_DATA_DIR": str(folder / "data"),
+        "SBA_METRICS_PORT": "0",
         "SBA_ADMIN_EMAIL": "operator@example.com",
         "SBA_ADMIN_PASSWORD": PASSWORD,
         "SBA_SIGNIN_ADDRESS_LIMIT": "100000",
@@ -164,6 +168,7 @@ def fill(server: API) -> Cast:
     invitation = operator.call("POST", "/api/invitations", {"email": "new@example.com", "role": "viewer"})
     document = operator.call("POST", "/api/knowledge/documents", {"title": "Leave", "text": "# Leave\n\nSixteen weeks."})
     run = operator.call("POST", "/api/agent/runs", {"prompt": "How long is parental leave?"})
+    job = dead_letter(operator)
     return Cast(
         tokens={
             "nobody": None,
@@ -182,8 +187,24 @@ def fill(server: API) -> Cast:
             "session": run["sessionId"],
             "run": run["id"],
             "document": document["id"],
+            "job": job,
         },
     )
+
+
+def dead_letter(operator: API) -> str:
+    """Makes a job that can be retried, and after that changed and given up; answers its id."""
+    operator.call("PATCH", INDEX_QUEUE, {"paused": True})
+    operator.call("POST", "/api/knowledge/documents", {"title": "Never", "text": "Nobody will find this."})
+    job = operator.call("GET", f"{INDEX_QUEUE}/jobs?state=available")["items"][0]["id"]
+    operator.call("POST", f"/api/jobs/{job}/discard")
+    operator.call("PATCH", INDEX_QUEUE, {"paused": False})
+    deadline = time.monotonic() + START_SECONDS
+    while operator.call("GET", f"/api/jobs/{job}")["state"] != "discarded":
+        if time.monotonic() > deadline:
+            raise RuntimeError("No worker discarded the job that was given up.")
+        time.sleep(0.05)
+    return job
 
 
 def contract(role: str, things: dict[str, str]) -> dict[str, Any]:
@@ -216,6 +237,9 @@ def hold(role: str, cast: Cast, binary: Path, folder: Path) -> Result:
     began = time.monotonic()
     token = cast.tokens[role]
     with serving(binary, folder) as server:
+        if role == "operator":
+            # Else what is retried would be done before it can be changed or given up.
+            API(server.url, token).call("PATCH", INDEX_QUEUE, {"paused": True})
         command = [str(Path(sys.executable).with_name("schemathesis"))]
         command += ["--config-file", str(SCRIPTS / "schemathesis.toml"), "run", "openapi.json", "--url", server.url]
         command += ["--checks", "all", "--max-examples", str(MAX_EXAMPLES), "--request-timeout", str(REQUEST_SECONDS)]

@@ -84,7 +84,7 @@ make_postgres() {
 listen_addresses = '127.0.0.1'
 port = $port
 unix_socket_directories = ''
-max_connections = 300
+max_connections = 600
 shared_buffers = 64MB
 synchronous_commit = on
 CONF

@@ -7,9 +7,18 @@ import Queue
 import Storage
 import Synchronization
 
-/// Drives the repositories on PostgreSQL as hard as they go, and prints how many calls a second that makes.
+/// Drives the storage on PostgreSQL as hard as it goes.
 @main
 struct StorageBench: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Drives the storage on PostgreSQL as hard as it goes.", subcommands: [RowBench.self, QueueBench.self],
+        defaultSubcommand: RowBench.self)
+}
+
+/// Reads and appends as hard as the repositories go, and prints how many calls a second that makes.
+struct RowBench: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(commandName: "rows", abstract: "Reads and appends rows of runs.")
+
     enum Work: String, ExpressibleByArgument, CaseIterable {
         /// Reads one run of a tenant.
         case read

@@ -26,7 +26,8 @@ struct SBA: AsyncParsableCommand {
             """,
         version: Version.text,
         subcommands: [
-            Serve.self, Migrate.self, Chat.self, Runs.self, Users.self, Tenants.self, Keys.self, VerifyIsolation.self,
+            Serve.self, Migrate.self, Chat.self, Runs.self, Users.self, Tenants.self, Keys.self, Queues.self,
+            VerifyIsolation.self,
             Config.self,
             Doctor.self,
             VersionCommand.self,

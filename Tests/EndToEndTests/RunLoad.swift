@@ -24,6 +24,8 @@ final class RunLoad: Sendable {
     private let stopping = Mutex(false)
     /// The longest silence of a stream that was broken.
     private let recovery = Mutex(Duration.zero)
+    /// The longest time between two events of a run, as its client saw them.
+    private let longestPause = Mutex(Duration.zero)
     /// Runs whose stream was broken and has not gone on.
     private let brokenRuns = Mutex<Set<String>>([])
 
@@ -103,6 +105,7 @@ final class RunLoad: Sendable {
             if event.id != state.lastID + 1 { state.gaps += 1 }
             brokenRuns.withLock { _ = $0.remove(run) }
             state.events.append(event)
+            longestPause.withLock { $0 = max($0, .now - state.lastEvent) }
             state.lastEvent = .now
             seen[run] = state
             return !state.isWaiting
@@ -122,6 +125,7 @@ struct Verdict: CustomStringConvertible {
     var waiting = 0
     var repeatedModelCalls = 0
     var longestSilence = Duration.zero
+    var longestPause = Duration.zero
 
     var description: String {
         """
@@ -132,6 +136,7 @@ struct Verdict: CustomStringConvertible {
           gaps or repeats in streams           \(gaps)
           events seen that the log lacks       \(missingFromLog)
           longest silence of a broken stream   \(longestSilence)
+          longest pause between two events     \(longestPause)
           runs left waiting for a person       \(waiting), all resumed to their end
           model calls repeated                 \(repeatedModelCalls)
         """
@@ -173,6 +178,7 @@ extension RunLoad {
         verdict.dispatches = ledger.count
         verdict.repeatedDispatches = ledger.count - Set(ledger).count
         verdict.longestSilence = recovery.withLock { $0 }
+        verdict.longestPause = longestPause.withLock { $0 }
         return verdict
     }
 

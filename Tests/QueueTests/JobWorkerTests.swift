@@ -1,6 +1,7 @@
 import Domain
 import Foundation
 import Logging
+import Operations
 import Queue
 import ServiceLifecycle
 import Storage
@@ -176,7 +177,7 @@ struct JobWorkerTests {
                 }
             }
             let job = try #require(id.withLock { $0 })
-            let record = try #require(try await database.queues.job(job))
+            let record = try #require(try await database.queues.job(job, reading: nil))
             #expect(record.state == .discarded)
             #expect(record.lastError?.contains("took longer than") == true)
         }
@@ -186,8 +187,8 @@ struct JobWorkerTests {
     func givenUp() async throws {
         try await TestDatabase.with { database in
             try await enqueue(database, attempts: 3)
-            let waiting = try await database.queues.jobs(Self.kind, in: .available, page: PageRequest())
-            #expect(try await database.queues.giveUp(waiting.items[0].id))
+            let waiting = try await database.queues.jobs(Self.kind, in: .available, page: PageRequest(), reading: .test())
+            try await database.queues.giveUp(waiting.items[0].id, audit: .test())
             let started = Mutex(0)
             let givenUp = Mutex(0)
             try await withWorker(database, onGiveUp: { _ in givenUp.withLock { $0 += 1 } }) { _ in

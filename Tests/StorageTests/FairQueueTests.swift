@@ -1,5 +1,6 @@
 import Domain
 import Foundation
+import Operations
 import Queue
 import Storage
 import TestSupport
@@ -65,7 +66,8 @@ struct FairQueueTests {
         try await TestDatabase.with(engine) { database in
             try await database.queues.register([Self.kind])
             let tenants = try await tenants(database, 3)
-            try await database.queues.setShare(Self.kind, QueueShare(tenant: tenants[2], weight: 4, concurrency: nil))
+            try await database.queues.setShare(
+                Self.kind, QueueShare(tenant: tenants[2], weight: 4, concurrency: nil), audit: .test())
             for tenant in tenants { try await enqueue(database, tenant, 60) }
             let done = try await work(database, 60)
             let counts = tenants.map { tenant in done.count { $0 == tenant } }
@@ -105,7 +107,7 @@ struct FairQueueTests {
             _ = try await database.jobs.complete(leases)
             let rest = try await database.jobs.claim(Self.kind, limit: 100)
             let own = rest.filter { $0.tenant == tenants[0] }
-            let last = try await own.suffix(3).asyncMap { try await database.queues.job($0.job)?.priority }
+            let last = try await own.suffix(3).asyncMap { try await database.queues.job($0.job, reading: nil)?.priority }
             #expect(last == [.low, .low, .low])
         }
     }
@@ -131,8 +133,9 @@ struct FairQueueTests {
         try await TestDatabase.with(engine) { database in
             try await database.queues.register([Self.kind])
             let tenants = try await tenants(database, 3)
-            #expect(try await database.queues.setTenantConcurrency(Self.kind, 3))
-            try await database.queues.setShare(Self.kind, QueueShare(tenant: tenants[1], weight: 1, concurrency: 5))
+            try await database.queues.changeQueue(Self.kind, QueueChange(tenantConcurrency: .some(3)), audit: .test())
+            try await database.queues.setShare(
+                Self.kind, QueueShare(tenant: tenants[1], weight: 1, concurrency: 5), audit: .test())
             for tenant in tenants { try await enqueue(database, tenant, 20) }
             let leases = try await withThrowingTaskGroup(of: [JobLease].self) { group in
                 for _ in 0..<8 { group.addTask { try await database.jobs.claim(Self.kind, limit: 4) } }
@@ -144,7 +147,7 @@ struct FairQueueTests {
             let ended = leases.filter { $0.tenant == tenants[0] }.prefix(2)
             _ = try await database.jobs.complete(Array(ended))
             #expect(counts(try await database.jobs.claim(Self.kind)) == [2, 0, 0])
-            #expect(try await database.queues.setTenantConcurrency(Self.kind, nil))
+            try await database.queues.changeQueue(Self.kind, QueueChange(tenantConcurrency: .some(nil)), audit: .test())
             #expect(counts(try await database.jobs.claim(Self.kind, limit: 100)) == [15, 0, 17], "a share's bound stays")
         }
     }
@@ -155,14 +158,16 @@ struct FairQueueTests {
             try await database.queues.register([Self.kind])
             let tenants = try await tenants(database, 1)
             try await enqueue(database, tenants[0], 2)
-            #expect(try await database.queues.setPaused(Self.kind, true))
+            try await database.queues.changeQueue(Self.kind, QueueChange(isPaused: true), audit: .test())
             #expect(try await database.jobs.claim(Self.kind).isEmpty)
             let queue = try #require(try await database.queues.queues().first)
             #expect(queue.pausedAt != nil)
             #expect(queue.depths.map(\.count) == [2])
-            #expect(try await database.queues.setPaused(Self.kind, false))
+            try await database.queues.changeQueue(Self.kind, QueueChange(isPaused: false), audit: .test())
             #expect(try await database.jobs.claim(Self.kind).count == 2)
-            #expect(try await !database.queues.setPaused(JobKind(rawValue: "unknown"), true))
+            await #expect(throws: Problem.self) {
+                try await database.queues.changeQueue(JobKind(rawValue: "unknown"), QueueChange(isPaused: true), audit: .test())
+            }
         }
     }
 }

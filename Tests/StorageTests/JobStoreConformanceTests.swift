@@ -1,5 +1,6 @@
 import Domain
 import Foundation
+import Operations
 import Queue
 import Storage
 import TestSupport
@@ -79,7 +80,7 @@ struct JobStoreConformanceTests {
             #expect(first.attempt == 1)
             try await database.jobs.fail(first, error: "no", delay: .seconds(50))
             #expect(try await claim(database).isEmpty)
-            #expect(try await database.queues.job(first.job)?.state == .retryable)
+            #expect(try await database.queues.job(first.job, reading: nil)?.state == .retryable)
             try await database.pass(.seconds(51))
             let second = try #require(try await claim(database).first)
             #expect(second.attempt == 2)
@@ -87,7 +88,7 @@ struct JobStoreConformanceTests {
             try await database.pass(.seconds(600))
             #expect(try await claim(database).isEmpty)
             #expect(try await database.jobs.depths().isEmpty)
-            let dead = try #require(try await database.queues.job(first.job))
+            let dead = try #require(try await database.queues.job(first.job, reading: nil))
             #expect(dead.state == .discarded)
             #expect(dead.lastError == "still no")
             #expect(dead.finishedAt != nil)
@@ -101,7 +102,7 @@ struct JobStoreConformanceTests {
             let (late, now) = (job(database, delay: .seconds(3600)), job(database))
             try await _ = database.jobs.enqueue(tenant: tenant, [late, now])
             #expect(try await claim(database).map(\.job) == [now.id])
-            #expect(try await database.queues.job(late.id)?.state == .scheduled)
+            #expect(try await database.queues.job(late.id, reading: nil)?.state == .scheduled)
             try await database.pass(.seconds(3500))
             #expect(try await claim(database).isEmpty)
             try await database.pass(.seconds(101))
@@ -119,7 +120,7 @@ struct JobStoreConformanceTests {
             try await database.jobs.enqueue(tenant: tenant, job(database))
             let lease = try #require(try await claim(database).first)
             #expect(try await database.jobs.rescue(all: false) == 0)
-            let record = try #require(try await database.queues.job(lease.job))
+            let record = try #require(try await database.queues.job(lease.job, reading: nil))
             #expect(abs(record.createdAt.duration(since: Ambient.system.now()).milliseconds) < 60_000)
         }
     }

@@ -3,6 +3,7 @@ import Agents
 import Domain
 import Foundation
 import Knowledge
+import Operations
 import Queue
 import Storage
 import Synchronization
@@ -35,7 +36,7 @@ struct QueryPlanTests {
         "UsageRepository": "usage",
         "ErasureRepository": "erase beginExport exportPage",
         "JobRepository": "enqueue claim renew complete fail release rescue depths",
-        "QueueRepository": "register queues setPaused setTenantConcurrency shares setShare jobs job requeue giveUp edit",
+        "QueueRepository": "register queues changeQueue shares setShare jobs job requeue giveUp edit",
         "KnowledgeRepository": "add document documents content finishIndexing failIndexing delete search",
         "RunRepository": "create run runs steps toolCalls events snapshot commit requestCancel isCancelRequested depths",
     ]
@@ -521,21 +522,23 @@ private struct EveryMethod {
 
     private func callQueues(_ ids: [JobID]) async throws {
         #expect(try await queues.queues().count == 2)
-        #expect(try await queues.setPaused(kind, true))
-        #expect(try await queues.setPaused(kind, false))
-        #expect(try await queues.setTenantConcurrency(Seed.kind, 5))
-        try await queues.setShare(kind, QueueShare(tenant: tenant, weight: 2, concurrency: 5))
-        #expect(try await queues.shares(kind).count == 1)
+        try await queues.changeQueue(kind, QueueChange(isPaused: true), audit: .test())
+        try await queues.changeQueue(kind, QueueChange(isPaused: false), audit: .test())
+        try await queues.changeQueue(Seed.kind, QueueChange(tenantConcurrency: .some(5)), audit: .test())
+        try await queues.setShare(kind, QueueShare(tenant: tenant, weight: 2, concurrency: 5), audit: .test())
+        for page in [PageRequest(limit: 1), PageRequest(limit: 1, cursor: PageCursor(after: Seed.id(9000)))] {
+            _ = try await queues.shares(kind, page: page)
+        }
         #expect(try await jobs.claim(Seed.kind, limit: 3).count == 3)
         for state in JobState.allCases {
             for page in [PageRequest(limit: 1), PageRequest(limit: 1, cursor: PageCursor(after: Seed.id(9000)))] {
-                _ = try await queues.jobs(Seed.kind, in: state, page: page)
+                _ = try await queues.jobs(Seed.kind, in: state, page: page, reading: .test())
             }
         }
-        #expect(try await queues.job(ids[0])?.state == .completed)
-        #expect(try await queues.edit(ids[1], JobEdit(payload: ["a": 1], priority: .low, maximumAttempts: 9)))
-        #expect(try await queues.requeue(ids[1]))
-        #expect(try await queues.giveUp(ids[2]))
+        #expect(try await queues.job(ids[0], reading: nil)?.state == .completed)
+        try await queues.edit(ids[1], JobEdit(payload: ["a": 1], priority: .low, maximumAttempts: 9), audit: .test())
+        try await queues.requeue(ids[1], audit: .test())
+        try await queues.giveUp(ids[2], audit: .test())
     }
 
     private func newRun(session: SessionID? = nil, key: (key: String, digest: String)? = nil) -> NewRun {

@@ -1,5 +1,7 @@
+import Accounts
 import Domain
 import Foundation
+import Operations
 import Queue
 import Storage
 import TestSupport
@@ -27,23 +29,30 @@ struct QueueStoreConformanceTests {
             for lease in try await database.jobs.claim(Self.kind) {
                 try await database.jobs.fail(lease, error: "broken", delay: .zero)
             }
-            let page = try await database.queues.jobs(Self.kind, in: .discarded, page: PageRequest(limit: 2))
+            let page = try await database.queues.jobs(Self.kind, in: .discarded, page: PageRequest(limit: 2), reading: .test())
             #expect(page.items.map(\.id) == [ids[2], ids[1]])
             #expect(page.items[0].lastError == "broken")
-            let rest = try await database.queues.jobs(Self.kind, in: .discarded, page: PageRequest(limit: 2, cursor: page.next))
+            let rest = try await database.queues.jobs(
+                Self.kind, in: .discarded, page: PageRequest(limit: 2, cursor: page.next), reading: .test())
             #expect(rest.items.map(\.id) == [ids[0]])
             #expect(rest.next == nil)
             let edit = JobEdit(payload: ["fixed": true], priority: .high, maximumAttempts: 5)
-            #expect(try await database.queues.edit(ids[0], edit))
-            #expect(try await database.queues.requeue(ids[0]))
-            #expect(try await !database.queues.requeue(ids[0]), "it waits already")
+            try await database.queues.edit(ids[0], edit, audit: .test())
+            try await database.queues.requeue(ids[0], audit: .test())
+            await #expect(throws: JobStateForbids.self, "it waits already") {
+                try await database.queues.requeue(ids[0], audit: .test())
+            }
             let lease = try #require(try await database.jobs.claim(Self.kind).first)
             #expect(lease.job == ids[0])
             #expect(lease.payload == ["fixed": true])
             #expect((lease.attempt, lease.maximumAttempts) == (1, 5))
-            #expect(try await !database.queues.edit(ids[0], edit), "it is at work")
+            await #expect(throws: JobStateForbids.self, "it is at work") {
+                try await database.queues.edit(ids[0], edit, audit: .test())
+            }
             _ = try await database.jobs.complete([lease])
-            #expect(try await !database.queues.requeue(ids[0]), "it is done")
+            await #expect(throws: JobStateForbids.self, "it is done") {
+                try await database.queues.requeue(ids[0], audit: .test())
+            }
         }
     }
 
@@ -51,12 +60,14 @@ struct QueueStoreConformanceTests {
     func givingUp(engine: TestEngine) async throws {
         try await TestDatabase.with(engine) { database in
             let ids = try await enqueue(database, attempts: 9)
-            #expect(try await database.queues.giveUp(ids[0]))
+            try await database.queues.giveUp(ids[0], audit: .test())
             let lease = try #require(try await database.jobs.claim(Self.kind).first)
             #expect(lease.attempt > lease.maximumAttempts)
             try await database.jobs.fail(lease, error: "given up", delay: .zero)
-            #expect(try await database.queues.job(ids[0])?.state == .discarded)
-            #expect(try await !database.queues.giveUp(ids[0]))
+            #expect(try await database.queues.job(ids[0], reading: nil)?.state == .discarded)
+            await #expect(throws: JobStateForbids.self) {
+                try await database.queues.giveUp(ids[0], audit: .test())
+            }
         }
     }
 
@@ -67,7 +78,7 @@ struct QueueStoreConformanceTests {
             let lease = try #require(try await database.jobs.claim(Self.kind).first)
             try await database.jobs.fail(lease, error: "later", delay: .seconds(3600))
             #expect(try await database.jobs.claim(Self.kind).isEmpty)
-            #expect(try await database.queues.requeue(ids[0]))
+            try await database.queues.requeue(ids[0], audit: .test())
             #expect(try await database.jobs.claim(Self.kind).first?.attempt == 2)
         }
     }
@@ -78,16 +89,19 @@ struct QueueStoreConformanceTests {
             try await database.queues.register([Self.kind, JobKind(rawValue: "other")])
             try await database.queues.register([Self.kind])
             let tenant = try await database.makePrincipal().tenant
-            #expect(try await database.queues.setTenantConcurrency(Self.kind, 7))
+            try await database.queues.changeQueue(Self.kind, QueueChange(tenantConcurrency: .some(7)), audit: .test())
             let share = QueueShare(tenant: tenant, weight: 10, concurrency: 2)
-            try await database.queues.setShare(Self.kind, QueueShare(tenant: tenant, weight: 1, concurrency: nil))
-            try await database.queues.setShare(Self.kind, share)
-            #expect(try await database.queues.shares(Self.kind) == [share])
+            try await database.queues.setShare(Self.kind, QueueShare(tenant: tenant, weight: 1, concurrency: nil), audit: .test())
+            try await database.queues.setShare(Self.kind, share, audit: .test())
+            #expect(try await database.queues.shares(Self.kind, page: PageRequest()).items == [share])
+            let rows = try await database.audit.platformEntries(
+                AuditFilter(action: .queueChanged), page: PageRequest(), reading: .test())
+            #expect(rows.items.count == 3, "each change is noted, and one that was refused is not")
             let queues = try await database.queues.queues()
             #expect(queues.map(\.kind.rawValue) == ["other", "test"])
             #expect(queues.map(\.tenantConcurrency) == [nil, 7])
-            await #expect(throws: StorageError.foreignKeyViolation) {
-                try await database.queues.setShare(JobKind(rawValue: "unknown"), share)
+            await #expect(throws: Problem(.notFound, "There is no such queue or tenant.")) {
+                try await database.queues.setShare(JobKind(rawValue: "unknown"), share, audit: .test())
             }
         }
     }

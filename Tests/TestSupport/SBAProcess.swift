@@ -21,15 +21,19 @@ public final class SBAProcess: Sendable {
 
     public let folder: TemporaryFolder
     private let environment: [String: String]
+    private let arguments: [String]
     private let binary: String
     private let state: Mutex<(process: Process?, url: String, starts: Int)>
 
     /// - Parameters:
     ///   - environment: besides the path, the only variables that the binary gets.
+    ///   - arguments: of `sba serve`, besides where it listens.
     ///   - binary: the one that was built with the tests, unless another is named.
     public init(
-        environment: [String: String] = [:], folder: TemporaryFolder = TemporaryFolder(), binary: String? = nil
+        environment: [String: String] = [:], arguments: [String] = [], folder: TemporaryFolder = TemporaryFolder(),
+        binary: String? = nil
     ) {
+        self.arguments = arguments
         self.binary = binary ?? Self.binary
         self.folder = folder
         self.environment = environment
@@ -50,6 +54,11 @@ public final class SBAProcess: Sendable {
         let process = Process()
         process.executableURL = URL(fileURLWithPath: binary)
         process.arguments = arguments
+        if self.environment["LD_PRELOAD"] != nil {
+            // libfaketime moves the environment of the first process that it comes to, and Swift finds its arguments by it.
+            process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
+            process.arguments = [binary] + arguments
+        }
         process.currentDirectoryURL = URL(fileURLWithPath: folder.path)
         var environment = self.environment.merging(more) { $1 }
         let inherited = ProcessInfo.processInfo.environment
@@ -70,10 +79,11 @@ public final class SBAProcess: Sendable {
         }
         let port = url.split(separator: ":").last.map(String.init) ?? "0"
         let process = makeProcess(
-            ["serve", "--port", port, "--data-dir", folder.path + "/data"],
+            ["serve", "--port", port, "--data-dir", folder.path + "/data"] + arguments,
             [
                 "SBA_ADMIN_EMAIL": environment["SBA_ADMIN_EMAIL"] ?? Self.adminEmail,
                 "SBA_ADMIN_PASSWORD": environment["SBA_ADMIN_PASSWORD"] ?? Self.adminPassword,
+                "SBA_METRICS_PORT": environment["SBA_METRICS_PORT"] ?? "0",
                 "SBA_SIGNIN_ADDRESS_LIMIT": environment["SBA_SIGNIN_ADDRESS_LIMIT"] ?? "10000",
             ])
         let outputPath = folder.path + "/out.\(number)"
@@ -110,6 +120,14 @@ public final class SBAProcess: Sendable {
     public func kill() async {
         await end(SIGKILL)
     }
+
+    /// Another process on the same database, not yet started.
+    public func sibling(_ arguments: String..., environment more: [String: String] = [:]) -> SBAProcess {
+        SBAProcess(environment: environment.merging(more) { $1 }, arguments: arguments, binary: binary)
+    }
+
+    /// Sends a signal and does not wait for what comes of it.
+    public func signal(_ signal: Int32) { Foundation.kill(pid, signal) }
 
     /// SIGTERM; answers the exit status.
     @discardableResult

@@ -120,6 +120,9 @@ public struct TestDatabase: Sendable {
 }
 
 extension AuditEntry {
+    /// The row of an operator's change of a queue.
+    public static func test() -> AuditEntry { test(.queueChanged, in: nil) }
+
     /// A row that some change is written with.
     public static func test(
         _ action: AuditAction, in tenant: TenantID?, by user: UserID? = nil, target: String? = nil,

@@ -13,7 +13,8 @@ struct DocumentRules {
         #expect(declared == documented)
         // Names in messages, documents and scripts are real ones.
         let others: Set<String> = [
-            "SBA_TEST_KILLS", "SBA_TEST_ROUNDS", "SBA_TEST_BINARY", "SBA_TEST_PREVIOUS_BINARY", "SBA_TEST_PGBOUNCER",
+            "SBA_TEST_KILLS", "SBA_TEST_WORKER_KILLS", "SBA_TEST_ROUNDS", "SBA_TEST_BINARY", "SBA_TEST_PREVIOUS_BINARY",
+            "SBA_TEST_PGBOUNCER",
             "SBA_TEST_SERVICES", "SBA_BIN",
             "SBA_SECRET_KEY_FILE",
             "SBA_HTML_READER_H",

@@ -10,6 +10,7 @@ import Knowledge
 import Logging
 import Models
 import NIOCore
+import Operations
 import Queue
 import Storage
 import TestSupport
@@ -51,7 +52,8 @@ struct APIBench: Sendable {
                     accounts: accounts, erasure: ErasureService(store: database.erasure, accounts: accounts),
                     audit: AuditService(store: database.audit), usage: database.usage,
                     runs: RunService(store: database.runs, models: models, tools: tools, bus: bus, jobs: signal),
-                    knowledge: database.knowledge, gateway: LiveGateway(store: database.runs, bus: bus), jobs: signal,
+                    knowledge: database.knowledge, gateway: LiveGateway(store: database.runs, bus: bus),
+                    queues: QueueService(store: database.queues, available: signal), jobs: signal,
                     health: { HealthReport(checks: [.init(name: "storage", isHealthy: true)]) }, metrics: { "x 1\n" }),
                 http: http, version: "test")
             var logger = Logger(label: "test")

@@ -31,6 +31,8 @@ public enum AuditAction: String, CaseIterable, Sendable {
     case auditRead = "audit.read"
     case platformRead = "platform.read"
     case signingKeyRotated = "platform.signing_key_rotated"
+    case queueChanged = "queue.changed"
+    case jobChanged = "job.changed"
 }
 
 /// Who asks for something, and how the request came.

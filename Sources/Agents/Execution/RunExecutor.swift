@@ -91,7 +91,7 @@ public struct RunExecutor: JobHandler {
         guard let snapshot = try await store.snapshot(tenant: lease.tenant, run: RunID(lease.subject)),
             !snapshot.run.status.isFinal
         else { return }
-        let message = "The run could not be done: it failed or crashed \(lease.attempt) times."
+        let message = "The run could not be done: it failed or crashed too often, or an operator gave it up."
         let failure = Run.Failure(code: ErrorCode.internalError.rawValue, message: message)
         let commit = RunCommit(
             tenant: lease.tenant, run: snapshot.run.id,

@@ -32,6 +32,7 @@ public struct DocumentIndexer: Sendable {
 
     /// The document could not be indexed, for a reason that is not its own.
     public func giveUp(tenant: TenantID, _ id: DocumentID) async throws {
-        try await store.failIndexing(tenant: tenant, id, reason: "Indexing failed too often. Upload the document again.")
+        try await store.failIndexing(
+            tenant: tenant, id, reason: "Indexing failed too often, or an operator gave it up. Upload the document again.")
     }
 }

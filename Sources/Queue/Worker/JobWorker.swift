@@ -53,6 +53,12 @@ public struct JobWorker: Service {
         }
     }
 
+    /// How many jobs of each kind are at work here.
+    public var active: [JobKind: Int] {
+        let counts = held.counts
+        return handlers.mapValues { counts[$0.kind] ?? 0 }
+    }
+
     public func run() async throws {
         let stopping = Flag()
         await withGracefulShutdownHandler {
@@ -131,7 +137,7 @@ public struct JobWorker: Service {
 
     /// Every attempt at the job took its worker down, or nobody wants it done any more.
     private struct AttemptsUsedUp: Error, CustomStringConvertible {
-        let description = "The job was started as often as it may be, and never ended."
+        let description = "No attempt is left: each ended in a crash, or an operator gave the job up."
     }
 
     private struct TimedOut: ClassifiedError, CustomStringConvertible {

@@ -134,9 +134,9 @@ public struct JobRepository: JobStore {
     public func fail(_ lease: JobLease, error: String, delay: Duration) async throws {
         let machine = JobStateMachine(state: .executing, attempt: lease.attempt, maximumAttempts: lease.maximumAttempts)
         let state = machine.after(.fail)?.state ?? .discarded
-        let isFinal = state.isFinal ? "finished_at = current_micros(), " : ""
+        let time = state.isFinal ? "finished_at = current_micros()" : "run_at = current_micros() + ?6"
         try await move(
-            lease, "state = ?5, \(isFinal)run_at = current_micros() + ?6, last_error = ?7",
+            lease, "state = ?5, \(time), last_error = ?7",
             [.text(state.rawValue), .int(delay.microseconds), .text(String(error.prefix(Self.maximumErrorCharacters)))])
     }
 

@@ -1,5 +1,7 @@
+import Accounts
 import Domain
 import Foundation
+import Operations
 import Queue
 
 /// Queues and their jobs as operators see them, of all tenants.
@@ -29,39 +31,60 @@ public struct QueueRepository: QueueStore {
         }
     }
 
-    public func setPaused(_ kind: JobKind, _ isPaused: Bool) async throws -> Bool {
+    private static let noQueue = Problem(.notFound, "There is no such queue. GET /api/queues lists them.")
+
+    public func changeQueue(_ kind: JobKind, _ change: QueueChange, audit: AuditEntry) async throws {
         // Pausing again does not change since when.
-        let time = isPaused ? "coalesce(paused_at, current_micros())" : "NULL"
-        return try await change("UPDATE job_queues SET paused_at = \(time) WHERE kind = ?1", [.text(kind.rawValue)])
+        try await self.change(
+            """
+            UPDATE job_queues SET
+                paused_at = CASE WHEN ?2 IS NULL THEN paused_at WHEN ?2 THEN coalesce(paused_at, current_micros()) END,
+                tenant_concurrency = CASE WHEN ?3 THEN ?4 ELSE tenant_concurrency END
+            WHERE kind = ?1
+            """,
+            [
+                .text(kind.rawValue), .bool(change.isPaused), .bool(change.tenantConcurrency != nil),
+                .int((change.tenantConcurrency ?? nil).map { Int64($0) }),
+            ], otherwise: Self.noQueue, audit)
     }
 
-    public func setTenantConcurrency(_ kind: JobKind, _ bound: Int?) async throws -> Bool {
-        try await change(
-            "UPDATE job_queues SET tenant_concurrency = ?2 WHERE kind = ?1",
-            [.text(kind.rawValue), .int(bound.map { Int64($0) })])
+    /// Changes one row, and notes that it was.
+    private func change(
+        _ sql: String, _ arguments: [SQLValue], otherwise error: any Error, _ audit: AuditEntry,
+        function: StaticString = #function
+    ) async throws {
+        let change = SQLStatement(sql, arguments, expect: .rows(1, otherwise: error))
+        _ = try await engine.write(Batch(.system, [change, audit.insert], function: function))
     }
 
-    private func change(_ sql: String, _ arguments: [SQLValue], function: StaticString = #function) async throws -> Bool {
-        let batch = Batch(.system, [SQLStatement(sql, arguments)], isRepeatable: true, function: function)
-        return try await engine.write(batch)[0].changes == 1
-    }
-
-    public func shares(_ kind: JobKind) async throws -> [QueueShare] {
+    public func shares(_ kind: JobKind, page: PageRequest) async throws -> Page<QueueShare> {
+        var arguments: [SQLValue] = [.text(kind.rawValue), .int(page.limit + 1)]
+        var conditions = "kind = ?1"
+        if let cursor = page.cursor {
+            arguments.append(.uuid(cursor.after))
+            conditions += " AND tenant_id < ?3"
+        }
         let select = SQLStatement(
-            "SELECT tenant_id, weight, concurrency FROM job_shares WHERE kind = ?1 ORDER BY tenant_id", [.text(kind.rawValue)])
-        return try await engine.read(Batch(.system, [select]))[0].rows.map { row in
+            "SELECT tenant_id, weight, concurrency FROM job_shares WHERE \(conditions) ORDER BY tenant_id DESC LIMIT ?2",
+            arguments)
+        let rows = try await engine.read(Batch(.system, [select]))[0].rows.map { row in
             QueueShare(tenant: row.id(0), weight: Int(row.int(1)), concurrency: row.optionalInt(2).map { Int($0) })
         }
+        return Page(fetched: rows, limit: page.limit) { $0.tenant.uuid }
     }
 
-    public func setShare(_ kind: JobKind, _ share: QueueShare) async throws {
-        let upsert = SQLStatement(
-            """
-            INSERT INTO job_shares (kind, tenant_id, weight, concurrency) VALUES (?1, ?2, ?3, ?4)
-            ON CONFLICT (kind, tenant_id) DO UPDATE SET weight = excluded.weight, concurrency = excluded.concurrency
-            """,
-            [.text(kind.rawValue), .id(share.tenant), .int(share.weight), .int(share.concurrency.map { Int64($0) })])
-        _ = try await engine.write(Batch(.system, [upsert], isRepeatable: true))
+    public func setShare(_ kind: JobKind, _ share: QueueShare, audit: AuditEntry) async throws {
+        do {
+            try await change(
+                """
+                INSERT INTO job_shares (kind, tenant_id, weight, concurrency) VALUES (?1, ?2, ?3, ?4)
+                ON CONFLICT (kind, tenant_id) DO UPDATE SET weight = excluded.weight, concurrency = excluded.concurrency
+                """,
+                [.text(kind.rawValue), .id(share.tenant), .int(share.weight), .int(share.concurrency.map { Int64($0) })],
+                otherwise: Self.noQueue, audit)
+        } catch StorageError.foreignKeyViolation {
+            throw Problem(.notFound, "There is no such queue or tenant.")
+        }
     }
 
     // MARK: Jobs
@@ -84,7 +107,8 @@ public struct QueueRepository: QueueStore {
 
     /// The states are written out as in the condition of their index, so that this is found. What is done has none: all
     /// jobs are looked through, the last first.
-    public func jobs(_ kind: JobKind, in state: JobState, page: PageRequest) async throws -> Page<JobRecord> {
+    public func jobs(_ kind: JobKind, in state: JobState, page: PageRequest, reading: AuditEntry) async throws -> Page<JobRecord>
+    {
         var arguments: [SQLValue] = [.text(kind.rawValue), .int(page.limit + 1)]
         var conditions = "kind = ?1 AND state = '\(state.rawValue)'"
         for states in Self.indexed where states.contains(state) { conditions += " AND state IN (\(JobRepository.list(states)))" }
@@ -94,39 +118,43 @@ public struct QueueRepository: QueueStore {
         }
         let select = SQLStatement(
             "SELECT \(Self.columns) FROM jobs WHERE \(conditions) ORDER BY id DESC LIMIT ?2", arguments)
-        let rows = try await engine.read(Batch(.system, [select]))[0].rows
+        let rows = try await engine.write(Batch(.system, [select, reading.insert]))[0].rows
         return Page(fetched: rows.map(Self.record), limit: page.limit) { $0.id.uuid }
     }
 
-    public func job(_ id: JobID) async throws -> JobRecord? {
+    public func job(_ id: JobID, reading: AuditEntry?) async throws -> JobRecord? {
         let select = SQLStatement("SELECT \(Self.columns) FROM jobs WHERE id = ?1", [.id(id)])
-        return try await engine.read(Batch(.system, [select]))[0].rows.first.map(Self.record)
+        let answers =
+            if let reading { try await engine.write(Batch(.system, [select, reading.insert])) } else {
+                try await engine.read(Batch(.system, [select]))
+            }
+        return answers[0].rows.first.map(Self.record)
     }
 
     private static func sources(of event: JobStateMachine.Event) -> String {
         JobRepository.list(JobStateMachine.sources(of: event))
     }
 
-    public func requeue(_ id: JobID) async throws -> Bool {
+    public func requeue(_ id: JobID, audit: AuditEntry) async throws {
         try await change(
             """
             UPDATE jobs SET state = 'available', run_at = current_micros(), start_tag = \(JobRepository.ownStartTag),
                 attempt = CASE WHEN state IN ('discarded', 'cancelled') THEN 0 ELSE attempt END, finished_at = NULL
             WHERE id = ?1 AND state IN (\(Self.sources(of: .requeue)))
             """,
-            [.id(id)])
+            [.id(id)], otherwise: JobStateForbids(), audit)
     }
 
-    public func giveUp(_ id: JobID) async throws -> Bool {
+    public func giveUp(_ id: JobID, audit: AuditEntry) async throws {
         try await change(
             """
             UPDATE jobs SET state = 'available', run_at = current_micros(), attempt = maximum_attempts
             WHERE id = ?1 AND state IN (\(Self.sources(of: .giveUp)))
             """,
-            [.id(id)])
+            [.id(id)], otherwise: JobStateForbids(), audit)
     }
 
-    public func edit(_ id: JobID, _ edit: JobEdit) async throws -> Bool {
+    public func edit(_ id: JobID, _ edit: JobEdit, audit: AuditEntry) async throws {
         try await change(
             """
             UPDATE jobs SET payload = coalesce(?2, payload), priority = coalesce(?3, priority),
@@ -136,6 +164,6 @@ public struct QueueRepository: QueueStore {
             [
                 .id(id), .json(edit.payload?.text), .int(edit.priority.map { Int64($0.rawValue) }),
                 .int(edit.maximumAttempts.map { Int64($0) }),
-            ])
+            ], otherwise: JobStateForbids(), audit)
     }
 }

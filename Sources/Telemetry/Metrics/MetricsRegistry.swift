@@ -58,11 +58,13 @@ public final class MetricsRegistry: Sendable {
 
     /// Everything as text, sorted by name.
     ///
-    /// - Parameter samples: values read just now; a name that ends in `_total` is a counter, any other a gauge.
-    public func exposition(samples: [Sample] = []) -> String {
+    /// - Parameters:
+    ///   - samples: values read just now; a name that ends in `_total` is a counter, any other a gauge.
+    ///   - isWanted: whether what was kept under a name belongs there.
+    public func exposition(samples: [Sample] = [], where isWanted: (String) -> Bool = { _ in true }) -> String {
         var lines: [String: [String]] = [:]
         families.withLock { families in
-            for (name, family) in families {
+            for (name, family) in families where isWanted(name) {
                 lines[name] = header(name, family.kind)
                 for (labels, series) in family.series.sorted(by: { $0.key < $1.key }) {
                     lines[name]? += series.lines(name: name, labels: labels)

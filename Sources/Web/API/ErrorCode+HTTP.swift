@@ -32,6 +32,7 @@ extension ErrorCode {
         case .notFound: (.notFound, "There is no such thing here")
         case .methodNotAllowed: (.methodNotAllowed, "The method is not allowed here")
         case .runNotWaiting: (.conflict, "The run does not wait for anybody")
+        case .jobStateForbids: (.conflict, "The job's state does not allow this")
         case .unknownTool: (.badRequest, "There is no such tool")
         case .unknownModel: (.badRequest, "There is no such model")
         case .overloaded: (.serviceUnavailable, "The server is busy")

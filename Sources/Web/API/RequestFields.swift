@@ -74,6 +74,8 @@ struct RequestFields {
         return value
     }
 
+    mutating func optionalBool(_ name: String) -> Bool? { member(name) == nil ? nil : bool(name) }
+
     mutating func optionalTime(_ name: String) -> Timestamp? {
         guard let text = optionalString(name, length: 1...40) else { return nil }
         guard let time = Timestamp(rfc3339: text) else {

@@ -8,6 +8,7 @@ import HummingbirdHTTP2
 import Knowledge
 import Logging
 import NIOCore
+import Operations
 
 /// The HTTP interface: every route, who may use it, and the server that carries them.
 public struct WebServer: Sendable {
@@ -24,6 +25,7 @@ public struct WebServer: Sendable {
         public let runs: RunService
         public let knowledge: any KnowledgeStore
         public let gateway: LiveGateway
+        public let queues: QueueService
         /// Notified when a job became available.
         public let jobs: Signal
         public let health: @Sendable () async -> HealthReport
@@ -32,7 +34,7 @@ public struct WebServer: Sendable {
 
         public init(
             accounts: AccountService, erasure: ErasureService, audit: AuditService, usage: any UsageStore, runs: RunService,
-            knowledge: any KnowledgeStore, gateway: LiveGateway,
+            knowledge: any KnowledgeStore, gateway: LiveGateway, queues: QueueService,
             jobs: Signal, health: @escaping @Sendable () async -> HealthReport,
             metrics: @escaping @Sendable () async -> String
         ) {
@@ -43,6 +45,7 @@ public struct WebServer: Sendable {
             self.runs = runs
             self.knowledge = knowledge
             self.gateway = gateway
+            self.queues = queues
             self.jobs = jobs
             self.health = health
             self.metrics = metrics
@@ -66,6 +69,7 @@ public struct WebServer: Sendable {
             + TenantRoutes(accounts: accounts, erasure: erasure).routes
             + AuditRoutes(audit: services.audit, usage: services.usage, ambient: ambient).routes
             + PlatformRoutes(accounts: accounts, erasure: erasure).routes
+            + QueueRoutes(queues: services.queues).routes
             + RunRoutes(runs: services.runs, gateway: services.gateway).routes
             + KnowledgeRoutes(
                 store: services.knowledge, search: KnowledgeSearch(store: services.knowledge), ambient: ambient,

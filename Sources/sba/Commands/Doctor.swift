@@ -95,21 +95,8 @@ struct Doctor: AsyncParsableCommand {
     }
 
     private static func port(_ configuration: ServerConfiguration) -> Finding {
-        let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
-        defer { close(descriptor) }
-        var reuse: Int32 = 1
-        setsockopt(descriptor, SOL_SOCKET, SO_REUSEADDR, &reuse, socklen_t(MemoryLayout<Int32>.size))
-        var address = sockaddr_in()
-        address.sin_family = sa_family_t(AF_INET)
-        address.sin_port = in_port_t(UInt16(configuration.port).bigEndian)
-        inet_pton(AF_INET, configuration.host == "localhost" ? "127.0.0.1" : configuration.host, &address.sin_addr)
-        let result = withUnsafePointer(to: &address) { pointer in
-            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                bind(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
-            }
-        }
         let place = "\(configuration.host):\(configuration.port)"
-        return result == 0
+        return isFree(host: configuration.host, port: configuration.port)
             ? Finding(name: "port", isGood: true, detail: "\(place) is free")
             : Finding(name: "port", isGood: nil, detail: "\(place) is taken, perhaps by a running sba")
     }

@@ -16,7 +16,8 @@ struct Serve: AsyncParsableCommand {
             local/extractive (which quotes your documents and is no language model), and makes a first account whose \
             password it prints once.
 
-            With DATABASE_URL and DATABASE_SYSTEM_URL it stores in PostgreSQL, once 'sba migrate' has made the tables.
+            With DATABASE_URL and DATABASE_SYSTEM_URL it stores in PostgreSQL, once 'sba migrate' has made the tables. Any \
+            number of processes may then share it: all alike, or some with --no-worker and some with --only-worker.
 
             SIGTERM or Ctrl-C: running work is given SBA_DRAIN_SECONDS to finish; what does not, goes on at the next start.
 
@@ -33,8 +34,24 @@ struct Serve: AsyncParsableCommand {
     @Option(help: "Folder of the embedded database (SBA_DATA_DIR).")
     var dataDir: String?
 
+    @Flag(help: "Serve only: other processes work on the jobs (SBA_WORKER=off).")
+    var noWorker = false
+
+    @Flag(help: "Work on jobs only, and serve nothing but metrics and health on the second port (SBA_WORKER=only).")
+    var onlyWorker = false
+
+    @Option(help: "Queues to work on, separated by commas: run, index_document (SBA_QUEUES).")
+    var queues: String?
+
+    func validate() throws {
+        if noWorker, onlyWorker { throw ValidationError("--no-worker and --only-worker exclude each other.") }
+    }
+
     func run() async throws {
         var flags: [String: String] = [:]
+        if noWorker { flags[Setting.worker.name] = WorkerMode.off.rawValue }
+        if onlyWorker { flags[Setting.worker.name] = WorkerMode.only.rawValue }
+        flags[Setting.queues.name] = queues
         flags[Setting.httpHost.name] = host
         flags[Setting.httpPort.name] = port.map(String.init)
         flags[Setting.dataDirectory.name] = dataDir
@@ -85,7 +102,7 @@ struct Serve: AsyncParsableCommand {
             configuration: configuration, database: database, registry: registry, http: http, logger: logger)
         let result = await Result {
             let first = FirstStart(platform: platform)
-            let made = try await first.run()
+            let made = configuration.worker == .only ? nil : try await first.run()
             // Said at once: nothing that fails from here on may lose the password.
             if let made { Self.introduce(made) }
             let documents = if let made { try await first.addSample(for: made.tenant) } else { 0 }
@@ -110,6 +127,12 @@ struct Serve: AsyncParsableCommand {
     private static func greet(
         port: Int, _ configuration: ServerConfiguration, _ made: FirstStart.Made?, documents: Int
     ) {
+        guard configuration.worker != .only else {
+            let queues = configuration.queues?.sorted().joined(separator: ", ") ?? "all queues"
+            Terminal.announce(
+                "sba \(Version.text) works on \(queues); metrics on http://\(configuration.metrics.host):\(port)/metrics")
+            return
+        }
         let host = configuration.host.contains(":") ? "[\(configuration.host)]" : configuration.host
         let url = "\(configuration.speaksTLS ? "https" : "http")://\(host):\(port)"
         var lines = ["sba \(Version.text) serves on \(url) (model: \(configuration.defaultModel))"]

@@ -32,7 +32,11 @@ struct ServerConfiguration: Sendable {
     var openAI: OpenAIConfiguration?
     var toolsFile: String?
     var sampleKnowledge: String?
+    var worker: WorkerMode
+    /// `nil` for all.
+    var queues: Set<String>?
     var workerSlots: Int
+    var metrics: MetricsChoice
     var drain: Duration
     var logLevel: Logger.Level
     /// `nil`: text on a terminal, else JSON.
@@ -76,7 +80,14 @@ struct ServerConfiguration: Sendable {
         defaultModel = Self.model(&settings, hasOpenAI: openAI != nil)
         toolsFile = settings.string(.toolsFile)
         sampleKnowledge = settings.string(.sampleKnowledge)
+        worker = settings.choice(.worker, WorkerMode.self) ?? .on
+        if case .embedded = database, worker != .on {
+            settings.fault(
+                .worker, "is \(worker.rawValue), which needs DATABASE_URL: one process alone holds the embedded database.")
+        }
+        queues = Self.queues(&settings)
         workerSlots = settings.int(.workerSlots, in: 1...1000)
+        metrics = MetricsChoice(&settings)
         drain = settings.seconds(.drain, in: 0...300)
         logLevel = settings.choice(.logLevel, Logger.Level.self) ?? .info
         logFormat = Self.logFormat(&settings)
@@ -86,6 +97,15 @@ struct ServerConfiguration: Sendable {
             }
         }
         try settings.finish()
+    }
+
+    private static func queues(_ settings: inout SettingsReader) -> Set<String>? {
+        let names = Set(settings.list(.queues))
+        let known = Platform.queueNames
+        for name in names.sorted() where !known.contains(name) {
+            settings.fault(.queues, "holds '\(name.prefix(80))': it must hold some of \(known.joined(separator: ", ")).")
+        }
+        return names.isEmpty ? nil : names
     }
 
     private static func http(_ settings: inout SettingsReader) -> HTTPConfiguration {

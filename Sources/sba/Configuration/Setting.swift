@@ -102,7 +102,24 @@ extension Setting {
         "SBA_SAMPLE_KNOWLEDGE", .serve,
         "Folder whose .md, .txt and .html files become documents of the first account's tenant, when that account is made.")
     static let workerSlots = Setting(
-        "SBA_WORKER_SLOTS", .serve, "Jobs at work at one time, 1 to 1000.", default: "64")
+        "SBA_WORKER_SLOTS", .serve, "Runs at work at one time in this process, 1 to 1000.", default: "64")
+    static let worker = Setting(
+        "SBA_WORKER", .serve,
+        "Whether this process works on jobs: on, off (it serves only), or only (it serves nothing but metrics and health). Off and only need DATABASE_URL.",
+        default: "on")
+    static let queues = Setting(
+        "SBA_QUEUES", .serve, "Queues that this process works on, separated by commas: run, index_document. All when absent.")
+    static let metricsHost = Setting(
+        "SBA_METRICS_HOST", .serve, "Address of the second port. Anything but loopback needs SBA_METRICS_TOKEN.",
+        default: "127.0.0.1")
+    static let metricsPort = Setting(
+        "SBA_METRICS_PORT", .serve,
+        "Second port, for /metrics, /metrics/workers and /health, 0 for any free one. When the default is taken, there is none.",
+        default: "9464")
+    static let metricsToken = Setting(
+        "SBA_METRICS_TOKEN", .serve,
+        "What whoever asks the second port sends as Authorization: Bearer …, at least 16 characters.",
+        secret: true)
     static let drain = Setting(
         "SBA_DRAIN_SECONDS", .serve, "How long a shutdown lets running work finish before handing it back, 0 to 300.",
         default: "10")
@@ -153,8 +170,9 @@ extension Setting {
         httpHost, httpPort, publicURL, httpConnections, tlsCertificate, tlsKey, trustedProxies, corsOrigins, dataDirectory,
         secretKey, secretKeyPrevious, adminEmail, adminPassword, registration, signInAddressLimit, signInAccountLimit,
         mailDirectory, supabaseURL, supabaseSecret, issuersFile, model, openAIBaseURL,
-        openAIKey, connectTimeout, firstByteTimeout, idleTimeout, totalTimeout, toolsFile, sampleKnowledge, workerSlots,
-        drain, logLevel, logFormat, databaseURL, databaseSystemURL, databaseListenURL, databasePooler, databaseConnections,
+        openAIKey, connectTimeout, firstByteTimeout, idleTimeout, totalTimeout, toolsFile, sampleKnowledge, worker, queues,
+        workerSlots, drain, metricsHost, metricsPort, metricsToken, logLevel, logFormat, databaseURL, databaseSystemURL,
+        databaseListenURL, databasePooler, databaseConnections,
         databaseWait, statementTimeout, slowQuery, databaseOwnerURL, url, email, password, token,
     ]
 }

@@ -7,6 +7,7 @@ import Foundation
 import Knowledge
 import Logging
 import Models
+import Operations
 import Queue
 import ServiceLifecycle
 import Storage
@@ -22,7 +23,12 @@ struct Platform {
     let accounts: AccountService
     private let erasure: ErasureService
     let knowledge: KnowledgeRepository
+    /// Of every kind of job there is.
+    private static let queues = [KnowledgeRepository.indexJob, RunExecutor.kind]
+    static var queueNames: [String] { queues.map(\.rawValue) }
+
     let jobs: JobRepository
+    private let queueStore: QueueRepository
     let runs: RunRepository
     /// Wakes this process's worker.
     private let signal = Signal()
@@ -35,7 +41,9 @@ struct Platform {
     private let tools: ToolCatalog
     private let registry: MetricsRegistry
     private let bus = InProcessEventBus()
-    private let ambient = Ambient.system
+    /// Present where other processes have clocks of their own.
+    private let clock: DatabaseClock?
+    private let ambient: Ambient
 
     /// Builds every part on the database.
     ///
@@ -49,6 +57,9 @@ struct Platform {
         self.registry = registry
         engine = database.engine
         isHeldAlone = database.isHeldAlone
+        clock = isHeldAlone ? nil : DatabaseClock(engine: database.engine, logger: logger)
+        try await clock?.measure()
+        ambient = clock?.ambient ?? .system
         wakeUp = database.postgres.map { JobWakeUp(engine: $0, listen: database.listen, ambient: .system, logger: logger) }
         enqueued = Signal(passingOnTo: signal)
         let cache = isHeldAlone ? StandingCacheHandle() : nil
@@ -67,11 +78,12 @@ struct Platform {
             issuers: TrustedIssuers(configuration.issuers, source: HTTPKeySetSource(http: http)),
             policy: configuration.registration,
             mailer: mailer, limiter: InProcessRateLimiter(), limits: configuration.signInLimits,
-            publicURL: configuration.publicURL)
+            publicURL: configuration.publicURL, ambient: ambient)
         erasure = ErasureService(store: ErasureRepository(engine: engine, cache: cache), accounts: accounts)
-        knowledge = KnowledgeRepository(engine: engine)
+        knowledge = KnowledgeRepository(engine: engine, ambient: ambient)
         jobs = JobRepository(engine: engine)
-        runs = RunRepository(engine: engine)
+        queueStore = QueueRepository(engine: engine)
+        runs = RunRepository(engine: engine, ambient: ambient)
         models = Self.models(configuration, http: http, logger: logger)
         tools = try Self.tools(configuration, http: http, knowledge: KnowledgeSearch(store: knowledge))
     }
@@ -101,18 +113,28 @@ struct Platform {
 
     /// Serves until a signal or a failure; `onReady` is told the port.
     func run(onReady: @escaping @Sendable (Int) async -> Void) async throws {
+        try await queueStore.register(Self.queues)
         // Where this process alone holds the database, whoever held a job is gone.
         let rescued = try await jobs.rescue(all: isHeldAlone)
         if rescued > 0 { logger.notice("Going on with interrupted jobs.", metadata: ["count": "\(rescued)"]) }
-        let gateway = LiveGateway(store: runs, bus: bus)
-        let web = WebServer(services: services(gateway), http: configuration.http, version: Version.text)
-        let application = try web.application(
-            host: configuration.host, port: configuration.port, logger: logger, onRunning: onReady)
+        let worker = configuration.worker == .off ? nil : makeWorker()
         // Shutdown goes from the end: streams end, then requests, then work.
-        var services = [
-            NamedService("worker", worker()), NamedService("http", application), NamedService("gateway", gateway),
-            NamedService("signing-keys", SigningKeyWatch(accounts: accounts, logger: logger)),
-        ]
+        var services: [NamedService] = []
+        if let worker { services.append(NamedService("worker", worker)) }
+        let watch = try watch(worker, onReady: configuration.worker == .only ? onReady : nil)
+        if let watch { services.append(NamedService("metrics", watch)) }
+        if configuration.worker != .only {
+            let gateway = LiveGateway(store: runs, bus: bus)
+            let web = WebServer(
+                services: self.services(gateway), http: configuration.http, version: Version.text, ambient: ambient)
+            let application = try web.application(
+                host: configuration.host, port: configuration.port, logger: logger, onRunning: onReady)
+            services += [
+                NamedService("http", application), NamedService("gateway", gateway),
+                NamedService("signing-keys", SigningKeyWatch(accounts: accounts, logger: logger)),
+            ]
+        }
+        if let clock { services.append(NamedService("clock", clock.service)) }
         if let wakeUp { services.append(NamedService("wake-up", wakeUp.service(enqueued: enqueued, worker: signal))) }
         var group = ServiceGroupConfiguration(
             services: services.map { .init(service: $0) },
@@ -121,28 +143,56 @@ struct Platform {
         try await ServiceGroup(configuration: group).run()
     }
 
+    /// The second port, unless its default is taken and nobody asked for it.
+    private func watch(
+        _ worker: JobWorker?, onReady: (@Sendable (Int) async -> Void)?
+    ) throws -> (any Service)? {
+        let choice = configuration.metrics
+        if choice.port != 0, !isFree(host: choice.host, port: choice.port) {
+            guard choice.isDefault, onReady == nil else {
+                throw Problem(
+                    .storageUnavailable,
+                    "Port \(choice.port) of \(choice.host), for metrics, is taken. Set SBA_METRICS_PORT, 0 for any free one.")
+            }
+            logger.warning("The port for metrics is taken; there is none.", metadata: ["port": "\(choice.port)"])
+            return nil
+        }
+        let server = MetricsServer(
+            token: choice.token, metrics: { await metrics(worker) }, workers: { await queueMetrics(worker) },
+            health: { await health() })
+        return server.application(host: choice.host, port: choice.port, logger: logger) { port in
+            logger.notice("Metrics are served.", metadata: ["host": "\(choice.host)", "port": "\(port)"])
+            await onReady?(port)
+        }
+    }
+
     /// What a shutdown may take besides the time that running work is given.
     private static let shutdownMargin: Duration = .seconds(5)
 
     private func services(_ gateway: LiveGateway) -> WebServer.Services {
         WebServer.Services(
-            accounts: accounts, erasure: erasure, audit: AuditService(store: AuditRepository(engine: engine)),
+            accounts: accounts, erasure: erasure,
+            audit: AuditService(store: AuditRepository(engine: engine), ambient: ambient),
             usage: UsageRepository(engine: engine),
-            runs: RunService(store: runs, models: models, tools: tools, bus: bus, jobs: enqueued),
-            knowledge: knowledge, gateway: gateway, jobs: enqueued, health: { await health() },
-            metrics: { await metrics() })
+            runs: RunService(store: runs, models: models, tools: tools, bus: bus, jobs: enqueued, ambient: ambient),
+            knowledge: knowledge, gateway: gateway,
+            queues: QueueService(store: queueStore, available: enqueued, ambient: ambient), jobs: enqueued,
+            health: { await health() }, metrics: { await metrics(nil) })
     }
 
-    private func worker() -> JobWorker {
+    private func makeWorker() -> JobWorker {
         var pace = JobWorkerConfiguration()
         pace.name = "\(ProcessInfo.processInfo.hostName):\(ProcessInfo.processInfo.processIdentifier)"
         pace.drain = configuration.drain
         let executor = RunExecutor(
             store: runs, bus: bus, models: models, tools: tools,
-            authorizer: MembershipAuthorizer(accounts: accounts), slots: configuration.workerSlots, logger: logger)
+            authorizer: MembershipAuthorizer(accounts: accounts), slots: configuration.workerSlots, ambient: ambient,
+            logger: logger)
         let indexer = IndexJobHandler(indexer: DocumentIndexer(store: knowledge))
+        let handlers: [any JobHandler] = [executor, indexer]
         return JobWorker(
-            store: jobs, handlers: [executor, indexer], configuration: pace, signal: signal, logger: logger)
+            store: jobs, handlers: handlers.filter { configuration.queues?.contains($0.kind.rawValue) ?? true },
+            configuration: pace, signal: signal, ambient: ambient, logger: logger)
     }
 
     private func health() async -> HealthReport {
@@ -157,18 +207,34 @@ struct Platform {
         }
     }
 
-    private func metrics() async -> String {
+    /// All that is counted here.
+    private func metrics(_ worker: JobWorker?) async -> String {
         var samples = ProcessMetrics.samples()
         samples.append(.init("sba_build_info", [("version", Version.text)], 1))
         samples.append(.init("sba_storage_commits_total", [], Double(engine.commitCount)))
-        for depth in (try? await jobs.depths()) ?? [] {
-            samples.append(
-                .init("sba_jobs", [("queue_name", depth.kind.rawValue), ("state", depth.state.rawValue)], Double(depth.count)))
-        }
+        samples += await queueSamples(worker)
         for (status, count) in (try? await runs.depths()) ?? [:] {
             samples.append(.init("sba_runs", [("status", status.rawValue)], Double(count)))
         }
         return registry.exposition(samples: samples)
+    }
+
+    /// What of it belongs to queues.
+    private func queueMetrics(_ worker: JobWorker?) async -> String {
+        registry.exposition(samples: await queueSamples(worker)) { $0.hasPrefix("sba_job") }
+    }
+
+    private func queueSamples(_ worker: JobWorker?) async -> [MetricsRegistry.Sample] {
+        let now = ambient.now()
+        let queues = (try? await queueStore.queues()) ?? []
+        return queues.flatMap { queue -> [MetricsRegistry.Sample] in
+            let name = ("queue_name", queue.kind.rawValue)
+            let oldest = queue.depths.first { $0.state == .available }?.oldest
+            return queue.depths.map { .init("sba_jobs", [name, ("state", $0.state.rawValue)], Double($0.count)) } + [
+                .init("sba_queue_lag_seconds", [name], oldest.map { max(0, now.duration(since: $0).milliseconds / 1000) } ?? 0),
+                .init("sba_queue_paused", [name], queue.pausedAt == nil ? 0 : 1),
+            ]
+        } + (worker?.active ?? [:]).map { .init("sba_jobs_active", [("queue_name", $0.key.rawValue)], Double($0.value)) }
     }
 
     /// Closes what the services worked with; call after `run`.

@@ -1,5 +1,7 @@
+import Accounts
 import Domain
 import Foundation
+import Queue
 
 /// A queue as operators see it.
 public struct QueueSummary: Hashable, Sendable {
@@ -16,6 +18,28 @@ public struct QueueSummary: Hashable, Sendable {
         self.pausedAt = pausedAt
         self.tenantConcurrency = tenantConcurrency
         self.depths = depths
+    }
+}
+
+/// What is changed of a queue; what is absent stays.
+public struct QueueChange: Hashable, Sendable {
+    public var isPaused: Bool?
+    /// `.some(nil)` lifts the bound.
+    public var tenantConcurrency: Int??
+
+    public init(isPaused: Bool? = nil, tenantConcurrency: Int?? = nil) {
+        self.isPaused = isPaused
+        self.tenantConcurrency = tenantConcurrency
+    }
+
+    var isEmpty: Bool { isPaused == nil && tenantConcurrency == nil }
+
+    /// For the audit log.
+    var details: JSONValue {
+        var details: [String: JSONValue] = [:]
+        if let isPaused { details["paused"] = .bool(isPaused) }
+        if let tenantConcurrency { details["tenantConcurrency"] = JSONValue(tenantConcurrency) }
+        return .object(details)
     }
 }
 
@@ -95,40 +119,14 @@ public struct JobEdit: Hashable, Sendable {
         self.priority = priority
         self.maximumAttempts = maximumAttempts
     }
-}
+    var isEmpty: Bool { payload == nil && priority == nil && maximumAttempts == nil }
 
-/// What operators see of the queues and do to them, for all tenants.
-public protocol QueueStore: Sendable {
-    /// Makes the queues known, so that they are listed before their first job.
-    func register(_ kinds: [JobKind]) async throws
-
-    func queues() async throws -> [QueueSummary]
-
-    /// Pauses a queue, or resumes it. What is at work goes on. Answers false for an unknown queue.
-    func setPaused(_ kind: JobKind, _ isPaused: Bool) async throws -> Bool
-
-    /// Bounds the jobs of one tenant that are at work at one time. Answers false for an unknown queue.
-    func setTenantConcurrency(_ kind: JobKind, _ bound: Int?) async throws -> Bool
-
-    func shares(_ kind: JobKind) async throws -> [QueueShare]
-
-    /// Sets a tenant's share; it holds for what becomes available from now on.
-    ///
-    /// - Throws: `StorageError.foreignKeyViolation` for an unknown queue or tenant.
-    func setShare(_ kind: JobKind, _ share: QueueShare) async throws
-
-    /// Jobs in one state, the last enqueued first.
-    func jobs(_ kind: JobKind, in state: JobState, page: PageRequest) async throws -> Page<JobRecord>
-
-    func job(_ id: JobID) async throws -> JobRecord?
-
-    /// Has a job done now, or once more when it has ended in failure. Answers false when its state does not allow it.
-    func requeue(_ id: JobID) async throws -> Bool
-
-    /// Gives up a job that waits: the next worker tells its subject, and discards it. Answers false when its state does not
-    /// allow it.
-    func giveUp(_ id: JobID) async throws -> Bool
-
-    /// Changes a job that is not at work and not done. Answers false when its state does not allow it.
-    func edit(_ id: JobID, _ edit: JobEdit) async throws -> Bool
+    /// For the audit log, without the payload, which is a tenant's.
+    var details: [String: JSONValue] {
+        var details: [String: JSONValue] = [:]
+        if payload != nil { details["payload"] = "changed" }
+        if let priority { details["priority"] = .string(priority.name) }
+        if let maximumAttempts { details["maximumAttempts"] = .int(Int64(maximumAttempts)) }
+        return details
+    }
 }
