@@ -78,7 +78,7 @@ let package = Package(
         library("Knowledge", ["Domain", "CHTMLReader"]),
         library("Agents", ["Domain", "Queue", "Models", "Knowledge", .logging, .metrics]),
         library("Accounts", ["Domain", .crypto, .cryptoExtras, .jwtKit]),
-        library("Operations", ["Domain", "Queue", "Accounts"]),
+        library("Operations", ["Domain", "Queue", "Accounts", .serviceLifecycle, .logging, .metrics]),
         library("Coordination", ["Domain"]),
         library(
             "Storage",

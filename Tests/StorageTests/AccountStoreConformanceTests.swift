@@ -78,20 +78,20 @@ struct AccountStoreConformanceTests {
     @Test("erasing a tenant or a person leaves no trace in any table", arguments: TestEngine.allCases)
     func erasure(engine: TestEngine) async throws {
         try await TestDatabase.with(engine) { database in
-            let gone = try await Trace.leave(in: database, "saffron")
-            let stays = try await Trace.leave(in: database, "vanilla")
+            let gone = try await Footprint.leave(in: database, "saffron")
+            let stays = try await Footprint.leave(in: database, "vanilla")
             // Somebody of the one tenant has worked in the other, and is a member of both.
-            let guest = try await Trace.join(database, stays, as: gone)
+            let guest = try await Footprint.join(database, stays, as: gone)
             try await database.erasure.erase(tenant: gone.tenant, audit: .test(.tenantErased, in: nil, target: "tenant"))
-            #expect(try await Trace.remains(of: ["saffron", "\(gone.tenant)"], in: database, engine) == [])
+            #expect(try await Footprint.remains(of: ["saffron", "\(gone.tenant)"], in: database, engine) == [])
             #expect(try await database.accounts.user(guest) != nil, "they belong to the other tenant")
             #expect(try await !database.runs.runs(tenant: stays.tenant, status: nil, page: .init()).items.isEmpty)
             try await database.erasure.erase(user: guest, audit: .test(.userErased, in: nil, target: "user"))
-            #expect(try await Trace.remains(of: ["\(guest)"], in: database, engine) == [])
+            #expect(try await Footprint.remains(of: ["\(guest)"], in: database, engine) == [])
             await #expect(throws: Problem.self) {
                 try await database.erasure.erase(user: stays.user, audit: .test(.userErased, in: nil))
             }
-            #expect(try await !Trace.remains(of: ["vanilla"], in: database, engine).isEmpty)
+            #expect(try await !Footprint.remains(of: ["vanilla"], in: database, engine).isEmpty)
             let facts = try await database.audit.platformEntries(
                 AuditFilter(), page: PageRequest(limit: 100), reading: .test(.auditRead, in: nil)
             ).items.map(\.action)
@@ -103,7 +103,7 @@ struct AccountStoreConformanceTests {
     func usage(engine: TestEngine) async throws {
         try await TestDatabase.with(engine) { database in
             let principal = try await database.makePrincipal()
-            for _ in 0..<3 { try await Trace.work(database, principal, "prompt") }
+            for _ in 0..<3 { try await Footprint.work(database, principal, "prompt") }
             let (from, to) = (database.ambient.now().adding(.seconds(-3600)), database.ambient.now().adding(.seconds(3600)))
             let all = try await database.usage.usage(tenant: principal.tenant, from: from, to: to, by: [], limit: 10)
             #expect(all.map(\.calls) == [3] && all.map(\.inputTokens) == [15] && all.map(\.outputTokens) == [21])
@@ -117,7 +117,8 @@ struct AccountStoreConformanceTests {
 }
 
 /// What a tenant and a person leave behind in every table.
-private enum Trace {
+/// What working leaves in the tables.
+enum Footprint {
     /// Rows with a word in all that can hold one.
     static func leave(in database: TestDatabase, _ word: String) async throws -> Principal {
         let now = database.ambient.now()

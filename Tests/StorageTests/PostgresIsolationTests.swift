@@ -23,6 +23,7 @@ struct PostgresIsolationTests {
             #expect(
                 unseen == [
                     "chunk_words", "external_identities", "password_resets", "refresh_tokens", "sign_ins", "signing_keys",
+                    "upkeep",
                 ], "all else is there to be seen by its tenant")
             let before = try await tenants.contents(of: tables)
             for caller in [Caller.nobody, .empty, .mine, .pretender] {
@@ -346,14 +347,18 @@ extension PostgresIsolationTests {
             "member PERMISSIVE SELECT sba_app \(member) /: users",
             """
             system PERMISSIVE ALL sba_system true / true: api_keys audit_logs external_identities invitations job_queues \
-            job_shares jobs memberships password_resets refresh_tokens sign_ins signing_keys tenant_origins tenants usage_metrics users
+            job_shares jobs memberships password_resets refresh_tokens sign_ins signing_keys tenant_origins tenants upkeep usage_metrics users
+            """,
+            "pruning PERMISSIVE ALL sba_system true /: idempotency_keys",
+            """
+            recent RESTRICTIVE DELETE sba_system (created_at < (current_micros() - '2592000000000'::bigint)) /: audit_logs
             """,
             "system PERMISSIVE ALL sba_system true /: agent_runs", "erasing PERMISSIVE ALL sba_system true /: sessions",
             """
             maintenance PERMISSIVE ALL sba_owner \(maintenance) / \(maintenance): agent_runs agent_steps api_keys \
             audit_logs chunks document_contents documents external_identities idempotency_keys invitations job_queues \
             job_shares jobs memberships messages password_resets refresh_tokens run_commands run_events run_heads sessions sign_ins signing_keys \
-            tenant_origins tenants tool_calls usage_metrics users
+            tenant_origins tenants tool_calls upkeep usage_metrics users
             """,
         ]
     }()
@@ -377,7 +382,7 @@ extension PostgresIsolationTests {
         "sba_app DELETE, INSERT, SELECT, UPDATE (status, failure, chunk_count, updated_at): documents",
         "sba_app DELETE, INSERT, SELECT: chunks invitations tenant_origins",
         "sba_system SELECT: schema_migrations tenant_origins",
-        "sba_system DELETE, SELECT (user_id, status): agent_runs",
+        "sba_system DELETE, SELECT (user_id, status, finished_at): agent_runs",
         "sba_system DELETE, SELECT (tenant_id, user_id): sessions",
         "sba_system DELETE, SELECT: api_keys invitations",
         "sba_system DELETE, INSERT, SELECT, UPDATE (hash, expires_at): password_resets",
@@ -385,18 +390,19 @@ extension PostgresIsolationTests {
         "sba_system DELETE, INSERT, SELECT, UPDATE (role, version): memberships",
         "sba_system DELETE, INSERT, SELECT, UPDATE (name): tenants",
         "sba_system INSERT, SELECT, UPDATE (sealed, retired_at): signing_keys",
-        "sba_system INSERT, SELECT, UPDATE (tenant_id, ended_at): sign_ins",
-        "sba_system INSERT, SELECT, UPDATE (used_at): refresh_tokens",
-        "sba_system INSERT, SELECT, UPDATE (user_id, address, target): audit_logs",
-        "sba_system SELECT (user_id), UPDATE (user_id): usage_metrics",
+        "sba_system DELETE, INSERT, SELECT, UPDATE (tenant_id, ended_at): sign_ins",
+        "sba_system DELETE, INSERT, SELECT, UPDATE (used_at): refresh_tokens",
+        "sba_system DELETE, INSERT, SELECT, UPDATE (user_id, address, target): audit_logs",
+        "sba_system DELETE, SELECT (user_id, created_at), UPDATE (user_id): usage_metrics",
         """
-        sba_system SELECT, SELECT (id, tenant_id, kind, subject, state, attempt, maximum_attempts, token, run_at, lease_until), \
+        sba_system DELETE, SELECT, SELECT (id, tenant_id, kind, subject, state, attempt, maximum_attempts, token, run_at, lease_until), \
         UPDATE (state, attempt, maximum_attempts, token, run_at, lease_until, finished_at, payload, priority, start_tag, \
         worker, started_at): jobs
         """,
         "sba_system INSERT, SELECT, UPDATE (virtual_time, paused_at, tenant_concurrency): job_queues",
         "sba_system INSERT, SELECT, UPDATE (weight, concurrency): job_shares",
-        "sba_system INSERT, SELECT: external_identities",
+        "sba_system INSERT, SELECT: external_identities", "sba_system INSERT, SELECT, UPDATE (next_at): upkeep",
+        "sba_system DELETE, SELECT (created_at): idempotency_keys",
     ]
 
     private static let functionPrivileges = [
@@ -415,13 +421,14 @@ extension PostgresIsolationTests {
         "CREATE VIEW sba.more AS SELECT 1 AS one", "CREATE FUNCTION sba.more() RETURNS int LANGUAGE sql RETURN 1",
         "ALTER FUNCTION sba.current_tenant_id() OWNER TO CURRENT_USER", "CREATE SCHEMA more", "DROP SCHEMA sba CASCADE",
         "TRUNCATE tenants CASCADE", "TRUNCATE run_events", "UPDATE run_events SET type = 'more'", "DELETE FROM run_events",
-        "DELETE FROM signing_keys", "DELETE FROM audit_logs", "DELETE FROM usage_metrics",
+        "DELETE FROM signing_keys",
         "UPDATE audit_logs SET action = 'more'", "SELECT 1 FROM chunk_words", "SELECT without_accents('more')",
     ]
     private static let refusedToApplication = [
         "SET ROLE sba_system", "SELECT password_hash FROM users", "SELECT 1 FROM signing_keys", "SELECT 1 FROM sign_ins",
         "SELECT 1 FROM refresh_tokens", "SELECT 1 FROM password_resets", "SELECT 1 FROM external_identities",
         "DELETE FROM users", "DELETE FROM tenants", "DELETE FROM sessions", "UPDATE audit_logs SET user_id = NULL",
+        "DELETE FROM audit_logs", "DELETE FROM usage_metrics", "DELETE FROM jobs", "DELETE FROM idempotency_keys",
     ]
     private static let refusedToSystem = [
         "SET ROLE sba_app", "SELECT name FROM usage_metrics", "SELECT text FROM messages", "SELECT prompt FROM agent_runs",
@@ -538,6 +545,7 @@ private struct TwoTenants {
             let keys = [
                 "signing_keys": "id", "tenants": "id", "users": "id", "refresh_tokens": "sign_in_id",
                 "password_resets": "user_id", "external_identities": "user_id", "job_queues": "kind",
+                "upkeep": "name",
             ]
             let key = keys[name] ?? "tenant_id"
             let columns = try await owner.ask(
@@ -613,6 +621,7 @@ private struct TwoTenants {
         ) VALUES ('\(id)', 'call', '\(id)', '\(id)', 0, 'calculator', '{}', 'requested', 0, 1, 1);
         INSERT INTO jobs (id, tenant_id, kind, subject, state, attempt, maximum_attempts, token, run_at, created_at)
         VALUES ('\(id)', '\(id)', 'test', '\(id)', 'available', 0, 1, 0, 1, 1);
+        INSERT INTO upkeep VALUES ('\(id)', 1);
         INSERT INTO job_queues VALUES ('\(id)');
         INSERT INTO job_shares VALUES ('\(id)', '\(id)');
         INSERT INTO idempotency_keys VALUES ('\(id)', '\(id)', 'digest', '\(id)', 1);

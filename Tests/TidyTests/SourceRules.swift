@@ -12,7 +12,7 @@ struct SourceRules {
         "Knowledge": ["Foundation", "CHTMLReader"],
         "Agents": ["Foundation", "Synchronization", "Logging", "Metrics"],
         "Accounts": ["Foundation", "Synchronization", "Crypto", "CryptoExtras", "JWTKit"],
-        "Operations": ["Foundation"],
+        "Operations": ["Foundation", "Logging", "Metrics", "ServiceLifecycle"],
         "Coordination": ["Foundation", "Synchronization"],
         "Storage": ["Foundation", "Dispatch", "Synchronization", "Glibc", "GRDB", "CLibPQ", "Logging", "Metrics"],
         "Telemetry": ["Foundation", "Synchronization", "Logging", "CoreMetrics"],
@@ -110,7 +110,7 @@ struct SourceRules {
             "allowsOrigin", "invitation", "accept", "begin", "refreshToken", "end", "endAll", "setPassword",
             "addPasswordReset", "passwordReset", "resetPassword", "note", "admit", "key", "platformEntries", "erase",
             "beginExport", "exportPage", "scrub", "register", "queues", "changeQueue", "shares", "setShare",
-            "jobs", "job", "requeue", "giveUp", "edit",
+            "jobs", "job", "requeue", "giveUp", "edit", "isDue", "prune",
         ]
         var checked = 0
         for file in Repository.files(under: "Sources") where file.text.contains("Store: Sendable {") {

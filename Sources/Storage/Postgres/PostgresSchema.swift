@@ -27,6 +27,9 @@ public final class PostgresSchema: SchemaTarget {
         Migration(
             number: 3, name: "queues",
             sql: String(decoding: PackageResources._003_queues_postgres_sql, as: UTF8.self)),
+        Migration(
+            number: 4, name: "retention",
+            sql: String(decoding: PackageResources._004_retention_postgres_sql, as: UTF8.self)),
     ]
 
     public var migrations: [Migration] { Self.migrations }

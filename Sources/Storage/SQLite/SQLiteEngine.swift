@@ -125,6 +125,9 @@ public final class SQLiteEngine: SQLEngine, SchemaTarget {
             Migration(
                 number: 3, name: "queues",
                 sql: String(decoding: PackageResources._003_queues_sqlite_sql, as: UTF8.self)),
+            Migration(
+                number: 4, name: "retention",
+                sql: String(decoding: PackageResources._004_retention_sqlite_sql, as: UTF8.self)),
         ]
     }
 

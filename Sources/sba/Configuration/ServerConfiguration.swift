@@ -3,6 +3,7 @@ import Domain
 import Foundation
 import Logging
 import Models
+import Operations
 import Telemetry
 import Web
 
@@ -37,6 +38,7 @@ struct ServerConfiguration: Sendable {
     var queues: Set<String>?
     var workerSlots: Int
     var metrics: MetricsChoice
+    var retention: RetentionPolicy
     var drain: Duration
     var logLevel: Logger.Level
     /// `nil`: text on a terminal, else JSON.
@@ -88,6 +90,7 @@ struct ServerConfiguration: Sendable {
         queues = Self.queues(&settings)
         workerSlots = settings.int(.workerSlots, in: 1...1000)
         metrics = MetricsChoice(&settings)
+        retention = Self.retention(&settings)
         drain = settings.seconds(.drain, in: 0...300)
         logLevel = settings.choice(.logLevel, Logger.Level.self) ?? .info
         logFormat = Self.logFormat(&settings)
@@ -97,6 +100,20 @@ struct ServerConfiguration: Sendable {
             }
         }
         try settings.finish()
+    }
+
+    private static let maximumRetentionDays = 36_500
+
+    private static func retention(_ settings: inout SettingsReader) -> RetentionPolicy {
+        var ages: [RetainedRows: Duration] = [:]
+        for (rows, setting) in Setting.retention {
+            let days = settings.int(setting, in: 0...maximumRetentionDays)
+            guard days > 0 else { continue }
+            let age: Duration = .seconds(days * 86_400)
+            if rows == .auditLogs, age < RetentionPolicy.minimumAudit { settings.fault(setting, "must be 0, or 30 at least.") }
+            ages[rows] = age
+        }
+        return RetentionPolicy(ages: ages)
     }
 
     private static func queues(_ settings: inout SettingsReader) -> Set<String>? {

@@ -1,3 +1,5 @@
+import Operations
+
 /// One variable that configures the program. docs/configuration.md is made from these.
 struct Setting: Sendable {
     enum Role: String, CaseIterable, Sendable {
@@ -123,6 +125,49 @@ extension Setting {
     static let drain = Setting(
         "SBA_DRAIN_SECONDS", .serve, "How long a shutdown lets running work finish before handing it back, 0 to 300.",
         default: "10")
+    /// What is kept for how long.
+    static let retention: [(rows: RetainedRows, setting: Setting)] = [
+        (
+            .jobs,
+            Setting(
+                "SBA_RETENTION_JOBS_DAYS", .serve, "Days until jobs that are done are deleted, 0 for never.", default: "7")
+        ),
+        (
+            .deadLetters,
+            Setting(
+                "SBA_RETENTION_DEAD_LETTERS_DAYS", .serve, "Days until discarded jobs are deleted, 0 for never.", default: "30")
+        ),
+        (
+            .runs,
+            Setting(
+                "SBA_RETENTION_RUNS_DAYS", .serve,
+                "Days until runs that have ended are deleted, with events, steps, tool calls and messages, 0 for never.",
+                default: "0")
+        ),
+        (
+            .idempotencyKeys,
+            Setting(
+                "SBA_RETENTION_IDEMPOTENCY_DAYS", .serve, "Days until idempotency keys are deleted, 0 for never.", default: "7")
+        ),
+        (
+            .auditLogs,
+            Setting(
+                "SBA_RETENTION_AUDIT_DAYS", .serve, "Days until rows of the audit log are deleted, 30 at least, 0 for never.",
+                default: "400")
+        ),
+        (
+            .usage,
+            Setting(
+                "SBA_RETENTION_USAGE_DAYS", .serve, "Days until rows of usage are deleted, 0 for never.", default: "400")
+        ),
+        (
+            .signIns,
+            Setting(
+                "SBA_RETENTION_SIGN_INS_DAYS", .serve,
+                "Days until ended sign-ins, expired tokens, invitations and resets are deleted, 0 for never.", default: "7")
+        ),
+    ]
+
     static let logLevel = Setting(
         "SBA_LOG_LEVEL", .serve, "trace, debug, info, notice, warning, error or critical.", default: "info")
     static let logFormat = Setting(
@@ -166,13 +211,14 @@ extension Setting {
     static let token = Setting("SBA_TOKEN", .client, "Access token to use in place of signing in.", secret: true)
 
     /// All of them, in the order of the documentation.
-    static let all: [Setting] = [
-        httpHost, httpPort, publicURL, httpConnections, tlsCertificate, tlsKey, trustedProxies, corsOrigins, dataDirectory,
-        secretKey, secretKeyPrevious, adminEmail, adminPassword, registration, signInAddressLimit, signInAccountLimit,
-        mailDirectory, supabaseURL, supabaseSecret, issuersFile, model, openAIBaseURL,
-        openAIKey, connectTimeout, firstByteTimeout, idleTimeout, totalTimeout, toolsFile, sampleKnowledge, worker, queues,
-        workerSlots, drain, metricsHost, metricsPort, metricsToken, logLevel, logFormat, databaseURL, databaseSystemURL,
-        databaseListenURL, databasePooler, databaseConnections,
-        databaseWait, statementTimeout, slowQuery, databaseOwnerURL, url, email, password, token,
-    ]
+    static let all: [Setting] =
+        [
+            httpHost, httpPort, publicURL, httpConnections, tlsCertificate, tlsKey, trustedProxies, corsOrigins, dataDirectory,
+            secretKey, secretKeyPrevious, adminEmail, adminPassword, registration, signInAddressLimit, signInAccountLimit,
+            mailDirectory, supabaseURL, supabaseSecret, issuersFile, model, openAIBaseURL,
+            openAIKey, connectTimeout, firstByteTimeout, idleTimeout, totalTimeout, toolsFile, sampleKnowledge, worker, queues,
+            workerSlots, drain, metricsHost, metricsPort, metricsToken, logLevel, logFormat, databaseURL, databaseSystemURL,
+            databaseListenURL, databasePooler, databaseConnections,
+            databaseWait, statementTimeout, slowQuery,
+        ] + retention.map(\.setting) + [databaseOwnerURL, url, email, password, token]
 }

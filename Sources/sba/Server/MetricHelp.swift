@@ -8,6 +8,7 @@ enum MetricHelp {
         "sba_jobs": "Jobs of all processes that are not done, dead letters among them, by queue and state.",
         "sba_jobs_active": "Jobs at work in this process, by queue.",
         "sba_jobs_total": "Jobs that left a worker of this process, by queue and outcome.",
+        "sba_pruned_rows_total": "Rows that were deleted because they were old, by kind.",
         "sba_queue_lag_seconds": "How long the oldest available job has waited, by queue.",
         "sba_queue_paused": "1 while nothing is claimed from the queue.",
         "sba_live_streams": "Open streams of runs.",

@@ -134,6 +134,9 @@ struct Platform {
                 NamedService("signing-keys", SigningKeyWatch(accounts: accounts, logger: logger)),
             ]
         }
+        let retention = RetentionService(
+            store: RetentionRepository(engine: engine, ambient: ambient), policy: configuration.retention, logger: logger)
+        if worker != nil { services.append(NamedService("retention", retention)) }
         if let clock { services.append(NamedService("clock", clock.service)) }
         if let wakeUp { services.append(NamedService("wake-up", wakeUp.service(enqueued: enqueued, worker: signal))) }
         var group = ServiceGroupConfiguration(
