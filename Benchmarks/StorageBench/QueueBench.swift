@@ -35,7 +35,8 @@ struct QueueBench: AsyncParsableCommand {
     @Option(help: "What to do.") var work: Work
     @Option(help: "Connections of each role.") var connections = 4
     @Option(help: "Jobs to enqueue, or claims to make.") var jobs = 10_000
-    @Option(help: "Jobs at work at one time, and the most claimed at one time.") var slots = 100
+    @Option(help: "The most jobs claimed at one time.") var batch = 100
+    @Option(help: "Jobs at work at one time; four batches when absent.") var slots: Int?
     @Option(help: "How long to flow.") var seconds = 30
 
     func run() async throws {
@@ -68,7 +69,9 @@ struct QueueBench: AsyncParsableCommand {
 
     private func newJobs(_ count: Int) -> [NewJob] {
         (0..<count).map { _ in
-            NewJob(id: JobID(Ambient.system.makeID()), kind: Self.kind, subject: UUID(), maximumAttempts: 3)
+            // A UUIDv7, as runs and documents have.
+            NewJob(
+                id: JobID(Ambient.system.makeID()), kind: Self.kind, subject: Ambient.system.makeID(), maximumAttempts: 3)
         }
     }
 
@@ -80,21 +83,22 @@ struct QueueBench: AsyncParsableCommand {
         return ["enqueued": .int(Int64(jobs)), "perSecond": .double(Double(jobs) / (ContinuousClock.now - begin).seconds)]
     }
 
-    /// Counts what it does, and when the first began and the last ended.
+    /// Counts what it does, and when the first and the last began.
     private struct NoOperation: JobHandler {
         let kind = QueueBench.kind
         let policy: JobPolicy
         let done: Counter
 
         final class Counter: Sendable {
-            let state = Mutex((count: 0, first: ContinuousClock.Instant?.none))
+            let state = Mutex((count: 0, first: ContinuousClock.Instant.now, last: ContinuousClock.Instant.now))
             var count: Int { state.withLock { $0.count } }
         }
 
         func handle(_ context: JobContext) async throws -> JobOutcome {
             done.state.withLock { state in
+                state.last = .now
+                if state.count == 0 { state.first = state.last }
                 state.count += 1
-                state.first = state.first ?? .now
             }
             return .completed
         }
@@ -105,11 +109,12 @@ struct QueueBench: AsyncParsableCommand {
     private func withWorker(_ store: JobRepository, _ work: (NoOperation.Counter) async throws -> Void) async throws {
         let counter = NoOperation.Counter()
         var pace = JobWorkerConfiguration()
-        pace.claimed = slots
+        pace.claimed = batch
         var logger = Logger(label: "bench")
         logger.logLevel = .error
         let worker = JobWorker(
-            store: store, handlers: [NoOperation(policy: JobPolicy(slots: slots), done: counter)], configuration: pace,
+            store: store, handlers: [NoOperation(policy: JobPolicy(slots: slots ?? 4 * batch), done: counter)],
+            configuration: pace,
             signal: Signal(), logger: logger)
         let group = ServiceGroup(configuration: .init(services: [.init(service: worker)], logger: logger))
         try await withThrowingTaskGroup(of: Void.self) { tasks in
@@ -123,13 +128,16 @@ struct QueueBench: AsyncParsableCommand {
     private func workOff(_ store: JobRepository) async throws -> JSONValue {
         var answer: JSONValue = .null
         try await withWorker(store) { counter in
-            // Counting takes time too.
-            while try await store.depths().contains(where: { $0.kind == Self.kind }) {
-                try await Task.sleep(for: .milliseconds(50))
-            }
-            let end = ContinuousClock.now
-            let (count, first) = counter.state.withLock { ($0.count, $0.first) }
-            let seconds = first.map { (end - $0).seconds } ?? 0
+            // Counting what waits would take the database's time: it is done once nothing has come for a while.
+            repeat {
+                var before = -1
+                while counter.count != before {
+                    before = counter.count
+                    try await Task.sleep(for: .milliseconds(300))
+                }
+            } while try await store.depths().contains { $0.kind == Self.kind }
+            let (count, first, last) = counter.state.withLock { $0 }
+            let seconds = (last - first).seconds
             answer = ["done": .int(Int64(count)), "seconds": .double(seconds), "perSecond": .double(Double(count) / seconds)]
         }
         return answer
@@ -144,9 +152,9 @@ struct QueueBench: AsyncParsableCommand {
             var enqueued = 0
             var (before, next) = (0, ContinuousClock.now + part)
             while ContinuousClock.now < end {
-                if enqueued - counter.count < 20 * slots {
-                    _ = try await store.enqueue(tenant: Self.tenant, newJobs(10 * slots))
-                    enqueued += 10 * slots
+                if enqueued - counter.count < 20 * batch {
+                    _ = try await store.enqueue(tenant: Self.tenant, newJobs(10 * batch))
+                    enqueued += 10 * batch
                 } else {
                     try await Task.sleep(for: .milliseconds(2))
                 }
@@ -165,7 +173,7 @@ struct QueueBench: AsyncParsableCommand {
         for _ in 0..<jobs {
             let begin = ContinuousClock.now
             let leases = try await store.claim(
-                [JobClaim(kind: Self.kind, limit: slots)], lease: .seconds(30), worker: "bench")
+                [JobClaim(kind: Self.kind, limit: batch)], lease: .seconds(30), worker: "bench")
             milliseconds.append((ContinuousClock.now - begin).milliseconds)
             guard !leases.isEmpty else { break }
             _ = try await store.complete(leases)

@@ -15,12 +15,15 @@ public struct JobClaim: Hashable, Sendable {
     public var floor: Int64?
     /// The highest start tag that the worker has claimed, when it is time to tell the queue.
     public var virtualTime: Int64?
+    /// Takes only what is available, and that only where no tenant is bounded: less to ask of a queue that is busy.
+    public var isBrief: Bool
 
-    public init(kind: JobKind, limit: Int, floor: Int64? = nil, virtualTime: Int64? = nil) {
+    public init(kind: JobKind, limit: Int, floor: Int64? = nil, virtualTime: Int64? = nil, isBrief: Bool = false) {
         self.kind = kind
         self.limit = limit
         self.floor = floor
         self.virtualTime = virtualTime
+        self.isBrief = isBrief
     }
 }
 

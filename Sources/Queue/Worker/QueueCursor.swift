@@ -11,6 +11,11 @@ struct QueueCursor {
     /// After a look at everything, this many times as long without one.
     private static let restFactor = 10
 
+    /// A busy queue is asked for jobs that are due, and for bounds, at least this often.
+    private static let longest: Duration = .milliseconds(100)
+    /// After a brief claim that found nothing, for there may be bounds.
+    private static let caution: Duration = .seconds(1)
+
     let kind: JobKind
     /// The highest start tag claimed here.
     private var highest: Int64 = 0
@@ -18,6 +23,9 @@ struct QueueCursor {
     private var told: Int64 = 0
     private var tellsAt = ContinuousClock.now
     private var looksBackAt = ContinuousClock.now
+    /// Claims are brief until then.
+    private var briefUntil = ContinuousClock.now
+    private var briefFrom = ContinuousClock.now
 
     init(_ kind: JobKind) { self.kind = kind }
 
@@ -25,6 +33,7 @@ struct QueueCursor {
         var claim = JobClaim(kind: kind, limit: limit)
         if now < looksBackAt { claim.floor = told }
         if highest > told, now >= tellsAt { claim.virtualTime = highest }
+        claim.isBrief = now >= briefFrom && now < briefUntil
         return claim
     }
 
@@ -36,6 +45,12 @@ struct QueueCursor {
             told = time
             tellsAt = now + Self.telling
         }
-        for lease in leases where lease.kind == kind { highest = max(highest, lease.startTag) }
+        let own = leases.filter { $0.kind == kind }
+        for lease in own { highest = max(highest, lease.startTag) }
+        if claim.isBrief {
+            if own.isEmpty { briefFrom = now + Self.caution }
+        } else {
+            briefUntil = own.count == claim.limit ? now + Self.longest : now
+        }
     }
 }

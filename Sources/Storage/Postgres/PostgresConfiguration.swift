@@ -22,6 +22,9 @@ public struct PostgresConfiguration: Sendable {
     /// How long calls wait for a server that has gone away to come back, counted from when it went.
     public var outage: Duration = .seconds(5)
 
+    /// Prepared statements are planned once, not with every call: for statements whose plans do not depend on their values.
+    var plansOnce = false
+
     public init(url: String, pooler: Pooler = .none) {
         self.url = url
         self.pooler = pooler

@@ -66,7 +66,8 @@ final class PostgresConnection {
         ]
         if configuration.pooler == .none {
             let milliseconds = Int(configuration.statementTimeout.milliseconds)
-            parameters.append(("options", "-c statement_timeout=\(milliseconds)"))
+            let plans = configuration.plansOnce ? " -c plan_cache_mode=force_generic_plan" : ""
+            parameters.append(("options", "-c statement_timeout=\(milliseconds)\(plans)"))
         }
         let keys = parameters.map { strdup($0.0) }
         let values = parameters.map { strdup($0.1) }

@@ -21,6 +21,9 @@ public final class PostgresEngine: SQLEngine {
     ///   - system: how the role `sba_system` connects, which sees listed columns of all.
     public init(tenants: PostgresConfiguration, system: PostgresConfiguration, ambient: Ambient = .system) {
         self.tenants = PostgresPool(name: "pg-app", configuration: tenants, ambient: ambient)
+        // A claim knows its limit each time, which makes a plan of its own look cheap: it takes longer than the claim.
+        var system = system
+        system.plansOnce = true
         self.system = PostgresPool(name: "pg-system", configuration: system, ambient: ambient)
         var single = system
         single.connections = 1

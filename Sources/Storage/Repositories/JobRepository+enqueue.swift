@@ -156,9 +156,9 @@ extension JobRepository {
     static func list(_ states: [JobState]) -> String { states.map { "'\($0.rawValue)'" }.joined(separator: ", ") }
 }
 
-/// Rows of parameters for `VALUES`, filled up with the last to one of few lengths: so there are few statements to prepare.
+/// Rows of parameters for `VALUES`, filled up with nulls to one of few lengths: so there are few statements to prepare.
 struct Bucket {
-    private static let sizes = [1, 4, 16, 64, 256, 1024]
+    private static let sizes = [1, 2, 4, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512]
 
     let arguments: [SQLValue]
     /// `(?n, ?n + 1), …`
@@ -169,7 +169,8 @@ struct Bucket {
     ///   - offset: parameters before these.
     init(rows: [[SQLValue]], after offset: Int) {
         let size = Self.sizes.first { $0 >= rows.count } ?? rows.count
-        arguments = (rows + Array(repeating: rows[rows.count - 1], count: size - rows.count)).flatMap { $0 }
+        let nothing = rows[0].map(\.null)
+        arguments = rows.flatMap { $0 } + (rows.count..<size).flatMap { _ in nothing }
         let width = rows[0].count
         let places = (0..<size).map { row in
             "(\((1...width).map { "?\(offset + row * width + $0)" }.joined(separator: ", ")))"

@@ -69,12 +69,17 @@ public struct JobRepository: JobStore {
                     SQLStatement(
                         "UPDATE job_queues SET virtual_time = ?2 WHERE kind = ?1 AND virtual_time < ?2", [kind, .int(time)]))
             }
+            let arguments = [kind, .int(claim.limit), .int(lease.microseconds), .text(worker)]
+            let claimed = SQLStatement(engine.dialect.claimJobs, arguments + [.int(claim.floor ?? 0)])
+            if claim.isBrief {
+                places.append(statements.count)
+                statements.append(claimed)
+                continue
+            }
             statements.append(Self.stage(claim.kind))
             if let lock = engine.dialect.lockBoundedQueue { statements.append(SQLStatement(lock, [kind])) }
-            let arguments = [kind, .int(claim.limit), .int(lease.microseconds), .text(worker)]
             places += [statements.count, statements.count + 1]
-            statements.append(SQLStatement(engine.dialect.claimJobs, arguments + [.int(claim.floor ?? 0)]))
-            statements.append(SQLStatement(engine.dialect.claimBoundedJobs, arguments))
+            statements += [claimed, SQLStatement(engine.dialect.claimBoundedJobs, arguments)]
         }
         let answers = try await engine.write(Batch(.system, statements))
         let leases: [JobLease] = places.flatMap { place in answers[place].rows.map(Self.lease) }

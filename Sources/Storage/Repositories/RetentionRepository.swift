@@ -32,12 +32,12 @@ public struct RetentionRepository: RetentionStore {
 
     public func prune(_ rows: RetainedRows, olderThan age: Duration, limit: Int) async throws -> Int {
         let answers = try await engine.write(
-            Batch(.system, statements(rows, [.int(age.microseconds), .int(limit)]), isRepeatable: true))
+            Batch(.system, statements(rows, [.int(age.microseconds)], limit), isRepeatable: true))
         return answers.map(\.changes).max() ?? 0
     }
 
-    /// `?1` is the age in microseconds, `?2` the most rows.
-    private func statements(_ rows: RetainedRows, _ arguments: [SQLValue]) -> [SQLStatement] {
+    /// `?1` is the age in microseconds. The limit is written out, so that a plan that is made once knows it.
+    private func statements(_ rows: RetainedRows, _ arguments: [SQLValue], _ limit: Int) -> [SQLStatement] {
         switch rows {
         case .jobs:
             // By the ids, which tell when they were made: an index by their end would cost every job.
@@ -46,8 +46,8 @@ public struct RetentionRepository: RetentionStore {
                     """
                     DELETE FROM jobs WHERE id IN (
                         SELECT id FROM jobs
-                        WHERE id < ?3 AND state IN ('completed', 'cancelled') AND finished_at < current_micros() - ?1
-                        ORDER BY id LIMIT ?2
+                        WHERE id < ?2 AND state IN ('completed', 'cancelled') AND finished_at < current_micros() - ?1
+                        ORDER BY id LIMIT \(limit)
                     )
                     """,
                     arguments + [.uuid(.lowestVersion7(at: ambient.now()))])
@@ -60,15 +60,15 @@ public struct RetentionRepository: RetentionStore {
                         SELECT id FROM jobs
                         WHERE state IN ('discarded', 'cancelled') AND state = 'discarded'
                             AND finished_at < current_micros() - ?1
-                        LIMIT ?2
+                        LIMIT \(limit)
                     )
                     """,
                     arguments)
             ]
-        case .runs: return [oldest("agent_runs", "finished_at", arguments)]
-        case .idempotencyKeys: return [oldest("idempotency_keys", "created_at", arguments)]
-        case .auditLogs: return [oldest("audit_logs", "created_at", arguments)]
-        case .usage: return [oldest("usage_metrics", "created_at", arguments)]
+        case .runs: return [oldest("agent_runs", "finished_at", arguments, limit)]
+        case .idempotencyKeys: return [oldest("idempotency_keys", "created_at", arguments, limit)]
+        case .auditLogs: return [oldest("audit_logs", "created_at", arguments, limit)]
+        case .usage: return [oldest("usage_metrics", "created_at", arguments, limit)]
         case .signIns:
             let ended = SQLStatement(
                 """
@@ -76,21 +76,25 @@ public struct RetentionRepository: RetentionStore {
                     SELECT id FROM sign_ins
                     WHERE created_at < current_micros() - ?1
                         AND NOT EXISTS (SELECT 1 FROM refresh_tokens t WHERE t.sign_in_id = sign_ins.id)
-                    ORDER BY created_at LIMIT ?2
+                    ORDER BY created_at LIMIT \(limit)
                 )
                 """,
                 arguments)
-            return ["refresh_tokens", "invitations", "password_resets"].map { oldest($0, "expires_at", arguments) } + [ended]
+            return ["refresh_tokens", "invitations", "password_resets"].map { oldest($0, "expires_at", arguments, limit) } + [
+                ended
+            ]
         }
     }
 
     /// The oldest rows, and those as old as the last of them.
-    private func oldest(_ table: String, _ time: String, _ arguments: [SQLValue]) -> SQLStatement {
+    private func oldest(
+        _ table: String, _ time: String, _ arguments: [SQLValue], _ limit: Int
+    ) -> SQLStatement {
         SQLStatement(
             """
             DELETE FROM \(table) WHERE \(time) <= (
                 SELECT max(oldest.\(time)) FROM (
-                    SELECT \(time) FROM \(table) WHERE \(time) < current_micros() - ?1 ORDER BY \(time) LIMIT ?2
+                    SELECT \(time) FROM \(table) WHERE \(time) < current_micros() - ?1 ORDER BY \(time) LIMIT \(limit)
                 ) AS oldest
             )
             """,

@@ -13,6 +13,18 @@ public enum SQLValue: Hashable, Sendable {
 
     public static func id<Entity>(_ id: Identifier<Entity>) -> SQLValue { .uuid(id.uuid) }
     public static func id<Entity>(_ id: Identifier<Entity>?) -> SQLValue { .uuid(id?.uuid) }
+    /// No value of the same type.
+    var null: SQLValue {
+        switch self {
+        case .uuid: .uuid(nil)
+        case .int: .int(nil)
+        case .text: .text(nil)
+        case .json: .json(nil)
+        case .bool: .bool(nil)
+        case .bytes: .bytes(nil)
+        }
+    }
+
     public static func time(_ time: Timestamp) -> SQLValue { .int(time.microseconds) }
     public static func int(_ number: Int) -> SQLValue { .int(Int64(number)) }
 }
