@@ -76,6 +76,7 @@ chaos: ## Break what the server stands on, 10 rounds of each fault and 1,000 kil
 
 bench: build ## Measure against the peers; prints the figures of docs/benchmarks.md.
 	@scripts/install.sh bench
+	swift build $(RELEASE_FLAGS) --product StorageBench
 	@Benchmarks/run.sh
 
 clean: ## Remove what was built. Installed tools stay.

@@ -98,7 +98,8 @@ let package = Package(
             name: "sba",
             dependencies: [
                 "Domain", "Queue", "Models", "Knowledge", "Agents", "Accounts", "Operations", "Coordination", "Storage",
-                "Telemetry", "Web", "CMalloc", .argumentParser, .configuration, .systemPackage, .asyncHTTPClient, .nioCore, .hummingbird,
+                "Telemetry", "Web", "CMalloc", .argumentParser, .configuration, .systemPackage, .asyncHTTPClient, .nioCore,
+                .hummingbird,
                 .logging, .coreMetrics, .serviceLifecycle, .unixSignals,
             ],
             swiftSettings: strict),

@@ -457,6 +457,120 @@ def compare_storage(folder: Path, rounds: int, seconds: int, urls: dict[str, str
               flush=True)
 
 
+# --- Queues -----------------------------------------------------------------------------------------------------------
+
+PEER_QUEUES = ROOT / "Benchmarks/peers/queues"
+
+
+def peer_python(name: str) -> str:
+    return str(ROOT / f".tools/peer-{name}/bin/python")
+
+
+class Queue:
+    """Our queue in a database of its own, driven by StorageBench."""
+
+    def __init__(self, server: str, urls: dict[str, str]):
+        self.base = [str(STORAGE_BENCH), "queue", "--application", urls["DATABASE_URL"], "--system", urls["DATABASE_SYSTEM_URL"]]
+        self.superuser = f"postgresql://postgres:postgres@{server}/bench"
+        self("--work", "prepare")
+
+    def start(self, *arguments: str) -> subprocess.Popen:
+        return subprocess.Popen([*self.base, *arguments], stdout=subprocess.PIPE, text=True)
+
+    def __call__(self, *arguments: str) -> dict:
+        return json.loads(subprocess.run([*self.base, *arguments], check=True, capture_output=True, text=True).stdout)
+
+    def sql(self, *statements: str) -> None:
+        subprocess.run(["psql", "-qX", self.superuser, *(part for sql in statements for part in ("-c", sql))], check=True)
+
+    def rate(self, jobs: int, batch: int, processes: int) -> float:
+        """Jobs a second, from the first job's start to the last one's."""
+        self.sql("TRUNCATE sba.jobs")
+        self("--work", "enqueue", "--jobs", str(jobs))
+        self.sql("VACUUM ANALYZE sba.jobs")
+        children = [self.start("--work", "work", "--batch", str(batch)) for _ in range(processes)]
+        answers = [json.loads(child.communicate()[0]) for child in children]
+        assert sum(answer["done"] for answer in answers) == jobs, answers
+        busy = [answer for answer in answers if answer["done"]]
+        return jobs / (max(answer["lastAt"] for answer in busy) - min(answer["firstAt"] for answer in busy))
+
+
+def peer_rate(name: str, python: str, *arguments: str) -> float:
+    """What a peer's driver says, which fails when a job did not run exactly once."""
+    command = [peer_python(python), f"{name}_peer.py", *arguments]
+    output = subprocess.run(command, check=True, capture_output=True, text=True, cwd=PEER_QUEUES).stdout
+    return json.loads(output)["jobs_per_second"]
+
+
+def compare_queues(server: str, queue: Queue, rounds: int) -> None:
+    url = f"postgresql://postgres:postgres@{server}/postgres"
+    for title, jobs, batch, processes, peer in (
+            ("batches of 10, 2 processes", 40_000, 10, 2, ("pgqueuer", "queues", "--jobs", "30000", "--batch", "10")),
+            ("batches of 100, 2 processes", 100_000, 100, 2, ("pgqueuer", "queues", "--jobs", "100000", "--batch", "100")),
+            ("batches of 500, 2 processes", 100_000, 500, 2, ("pgqueuer", "queues", "--jobs", "100000", "--batch", "500")),
+            ("one at a time, 4 processes", 10_000, 1, 4, ("procrastinate", "queues", "--jobs", "5000")),
+            ("batches of 100, 2 processes", 100_000, 100, 2, ("procrastinate", "queues", "--jobs", "5000")),
+            ("batches of 100, 2 processes", 100_000, 100, 2, ("bullmq", "bullmq", "--jobs", "20000"))):
+        name, python, *arguments = peer
+        if name != "bullmq":
+            arguments += ["--url", url]
+        rates: dict[str, list[float]] = {"ours": [], "peer": []}
+        for _ in range(rounds):
+            rates["ours"].append(queue.rate(jobs, batch, processes))
+            rates["peer"].append(peer_rate(name, python, *arguments))
+        ratio = statistics.median(rates["ours"]) / statistics.median(rates["peer"])
+        print(f"| no-op jobs a second, {title} | {spread(rates['ours'])} | {spread(rates['peer'])} ({name}) | {ratio:.2f} |", flush=True)
+
+
+FINISHED = """
+INSERT INTO sba.jobs (id, tenant_id, kind, subject, state, attempt, maximum_attempts, token, run_at, created_at, finished_at)
+SELECT gen_random_uuid(), '00000000-0000-7000-8000-0000000000aa', 'bench', gen_random_uuid(), 'completed', 1, 3, 1, 1, 1, 1
+FROM generate_series(1, 1000000)
+"""
+
+
+def measure_queue(queue: Queue) -> None:
+    queue.sql("TRUNCATE sba.jobs")
+    queue("--work", "enqueue", "--jobs", "20000")
+    queue.sql("VACUUM ANALYZE sba.jobs")
+    small = queue("--work", "claim", "--batch", "10", "--jobs", "1000")
+    queue.sql(FINISHED)
+    queue("--work", "enqueue", "--jobs", "100000")
+    queue.sql("VACUUM ANALYZE sba.jobs")
+    large = queue("--work", "claim", "--batch", "10", "--jobs", "1000")
+    print(f"| claim of 10 jobs, few in the table: p50, p95 ms | {small['p50']:.2f}, {small['p95']:.2f} |")
+    print(f"| the same, 1,000,000 finished and 100,000 waiting | {large['p50']:.2f}, {large['p95']:.2f}, "
+          f"{large['p95'] / small['p95']:.2f} times |", flush=True)
+    for processes in (1, 2, 4):
+        print(f"| no-op jobs a second, batches of 100, {processes} processes | {queue.rate(100_000, 100, processes):,.0f} |", flush=True)
+
+
+def measure_idle_transaction(queue: Queue, seconds: int) -> None:
+    """A transaction that stays open keeps PostgreSQL from cleaning up."""
+    for held in (False, True):
+        queue.sql("TRUNCATE sba.jobs")
+        idle = subprocess.Popen(["psql", "-qX", queue.superuser], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+        if held:
+            idle.stdin.write("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM sba.jobs;\n")
+            idle.stdin.flush()
+        parts = queue("--work", "flow", "--seconds", str(seconds))["perSecond"]
+        idle.stdin.close()
+        idle.wait()
+        shown = ", ".join(f"{part:,}" for part in parts[::max(1, len(parts) // 10)])
+        print(f"| enqueued and done a second, {'an idle transaction open' if held else 'nothing in the way'}, over {seconds} s "
+              f"| {shown} |", flush=True)
+
+
+def measure_queues(rounds: int, idle_seconds: int) -> None:
+    with postgres() as (server, urls):
+        queue = Queue(server, urls)
+        print("\n| queue, PostgreSQL 18 | measured |\n| --- | --- |")
+        measure_queue(queue)
+        measure_idle_transaction(queue, idle_seconds)
+        print("\n| queue against a peer | sba | peer | ratio |\n| --- | --- | --- | --- |")
+        compare_queues(server, queue, rounds)
+
+
 def measure_postgres(folder: Path, rounds: int, seconds: int) -> None:
     with postgres() as (_, urls):
         # First, for it makes the first account.
@@ -470,7 +584,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=int, default=6)
-    parser.add_argument("--only", choices=["alone", "runs", "reads", "sign-ins", "profile", "postgres"])
+    parser.add_argument("--only", choices=["alone", "runs", "reads", "sign-ins", "profile", "postgres", "queues"])
+    parser.add_argument("--idle-seconds", type=int, default=600, help="how long a transaction stays open beside the queue")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="sba-bench-") as name:
         folder = Path(name)
@@ -494,6 +609,8 @@ def main() -> None:
             compare_reads(folder, options.rounds, options.seconds)
         if options.only in (None, "postgres"):
             measure_postgres(folder, options.rounds, options.seconds)
+        if options.only in (None, "queues"):
+            measure_queues(options.rounds, options.idle_seconds)
 
 
 if __name__ == "__main__":

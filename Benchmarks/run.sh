@@ -4,8 +4,10 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-for peer in langgraph fastapi; do
+for peer in langgraph fastapi queues bullmq; do
     requirements=Benchmarks/peers/$peer/requirements.txt
+    # BullMQ pins versions that another peer cannot live with.
+    [ "$peer" != bullmq ] || requirements=Benchmarks/peers/queues/requirements-bullmq.txt
     stamp=.tools/peer-$peer/requirements.sha256
     if [ -f "$stamp" ] && sha256sum --quiet --check "$stamp" 2>/dev/null; then continue; fi
     echo "Installing .tools/peer-$peer" >&2

@@ -4,7 +4,7 @@ set -euo pipefail
 
 build=(libpq-dev libsqlite3-dev libxml2-dev pkg-config python3)
 test=("${build[@]}" curl libfaketime openssl pgbouncer postgresql-15 prometheus)
-bench=("${test[@]}" linux-perf wrk strace)
+bench=("${test[@]}" linux-perf redis-server wrk strace)
 
 declare -n wanted="${1:?build, test or bench}"
 missing=()

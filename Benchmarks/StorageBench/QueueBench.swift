@@ -137,8 +137,12 @@ struct QueueBench: AsyncParsableCommand {
                 }
             } while try await store.depths().contains { $0.kind == Self.kind }
             let (count, first, last) = counter.state.withLock { $0 }
-            let seconds = (last - first).seconds
-            answer = ["done": .int(Int64(count)), "seconds": .double(seconds), "perSecond": .double(Double(count) / seconds)]
+            let end = Ambient.system.now().adding(last - .now)
+            // When, for whoever adds up several processes.
+            answer = [
+                "done": .int(Int64(count)), "firstAt": .double(Double(end.adding(first - last).microseconds) / 1e6),
+                "lastAt": .double(Double(end.microseconds) / 1e6),
+            ]
         }
         return answer
     }

@@ -85,6 +85,7 @@ struct AccountServerTests {
         let variables = [
             "SBA_SECRET_KEY", "SBA_SECRET_KEY_PREVIOUS", "SBA_ADMIN_PASSWORD", "OPENAI_API_KEY", "SUPABASE_JWT_SECRET",
             "DATABASE_URL", "DATABASE_SYSTEM_URL", "DATABASE_LISTEN_URL", "DATABASE_OWNER_URL", "SBA_PASSWORD", "SBA_TOKEN",
+            "SBA_METRICS_TOKEN",
         ]
         let listed = try await SBAProcess().run("config", "--json").standardOutput.filter { $0 != "\n" }
         let secrets = try #require(try JSONValue(parsing: listed).array).filter { $0["secret"] == true }

@@ -29,9 +29,9 @@ public struct QueueService: Sendable {
 
     /// Pauses or resumes a queue for every process, and bounds how many jobs of one tenant are at work at one time.
     ///
-    /// - Throws: `Problem` with `not_found`, or `invalid_request` for a change of nothing.
+    /// - Throws: `Problem` with `not_found`.
     public func change(_ kind: JobKind, _ change: QueueChange, requester: Requester) async throws -> QueueSummary {
-        guard !change.isEmpty else { throw Problem(.invalidRequest, "Send paused, tenantConcurrency or both.") }
+        guard !change.isEmpty else { return try await queue(kind) }
         try await store.changeQueue(
             kind, change, audit: entry(.queueChanged, "queue/\(kind.rawValue)", change.details, requester))
         available.notify()
@@ -95,7 +95,7 @@ public struct QueueService: Sendable {
     ///
     /// - Throws: `Problem` with `not_found` or `job_state_forbids`.
     public func edit(_ id: JobID, _ edit: JobEdit, requester: Requester) async throws -> JobRecord {
-        guard !edit.isEmpty else { throw Problem(.invalidRequest, "Send payload, priority or maximumAttempts.") }
+        guard !edit.isEmpty else { return try await job(id, requester: requester) }
         return try await changing(id, "edit", edit.details, requester) { try await store.edit(id, edit, audit: $0) }
     }
 
