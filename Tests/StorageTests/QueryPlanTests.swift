@@ -61,7 +61,7 @@ struct QueryPlanTests {
         // Lists of all, a page at a time.
         "AccountRepository.users": ["users"], "AccountRepository.tenants": ["tenants"],
         // All that a tenant or a person has, once in their life.
-        "ErasureRepository.eraseTenant": [" "], "ErasureRepository.exportPage": [" "],
+        "ErasureRepository.eraseTenant": [" ", "jobs"], "ErasureRepository.exportPage": [" "],
         "ErasureRepository.erase": ["memberships", "SEARCH m ", "SEARCH o ", "SCAN o", "users o"],
         "AccountRepository.setOperator": ["SCAN o", "users o"],
         // Few in a tenant: origins, owners and members with a role, and keys, of which there is a bound.
@@ -77,7 +77,7 @@ struct QueryPlanTests {
         // Once an hour: dead letters by the index of those, and the oldest sign-ins that have no token any more.
         "RetentionRepository.prune": ["jobs_ended_badly", "sign_ins", "refresh_tokens"],
         "KnowledgeRepository.search": ["SCAN chunks_fts VIRTUAL TABLE INDEX 0:M"],
-        "RunRepository.commit": ["jobs_executing"],
+        "RunRepository.commit": ["jobs_executing"], "RunRepository.snapshot": ["jobs_executing"],
         "RunRepository.depths": ["agent_runs_unfinished"],
     ]
 

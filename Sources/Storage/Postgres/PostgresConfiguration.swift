@@ -22,7 +22,9 @@ public struct PostgresConfiguration: Sendable {
     /// How long calls wait for a server that has gone away to come back, counted from when it went.
     public var outage: Duration = .seconds(5)
 
-    /// Prepared statements are planned once, not with every call: for statements whose plans do not depend on their values.
+    /// Prepared statements are planned once, not with every call, and by indexes, whatever the statistics say: for statements
+    /// whose plans depend neither on their values nor on how full the tables are. A table that was empty when its statement
+    /// was planned would else be read from end to end until the server has counted it again.
     var plansOnce = false
 
     public init(url: String, pooler: Pooler = .none) {

@@ -66,7 +66,7 @@ final class PostgresConnection {
         ]
         if configuration.pooler == .none {
             let milliseconds = Int(configuration.statementTimeout.milliseconds)
-            let plans = configuration.plansOnce ? " -c plan_cache_mode=force_generic_plan" : ""
+            let plans = configuration.plansOnce ? " -c plan_cache_mode=force_generic_plan -c enable_seqscan=off" : ""
             parameters.append(("options", "-c statement_timeout=\(milliseconds)\(plans)"))
         }
         let keys = parameters.map { strdup($0.0) }

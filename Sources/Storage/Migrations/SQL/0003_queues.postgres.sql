@@ -40,13 +40,16 @@ ALTER TABLE jobs
     );
 
 -- Each state has the index that its readers walk, and no job is in more of them than it needs.
-DROP INDEX jobs_waiting, jobs_executing;
+DROP INDEX jobs_waiting, jobs_executing, jobs_by_subject;
 CREATE INDEX jobs_available ON jobs (kind, start_tag, id) WHERE state = 'available';
 CREATE INDEX jobs_available_by_tenant ON jobs (kind, tenant_id, priority, start_tag, id) WHERE state = 'available';
 CREATE INDEX jobs_due ON jobs (kind, run_at, id) WHERE state IN ('scheduled', 'retryable');
 -- Not by lease_until: so a renewed lease touches no index, and of few jobs all are looked at for old ones.
 CREATE INDEX jobs_executing ON jobs (kind, tenant_id) WHERE state = 'executing';
 CREATE INDEX jobs_ended_badly ON jobs (kind, state, id) WHERE state IN ('discarded', 'cancelled');
+-- Not led by the tenant: without statistics it would look as good as any other to whoever is bound to one tenant, and hold
+-- all that the tenant ever did.
+CREATE INDEX jobs_by_subject ON jobs (subject);
 CREATE UNIQUE INDEX jobs_unique ON jobs (tenant_id, kind, unique_key) WHERE unique_key IS NOT NULL;
 
 -- Row level security
