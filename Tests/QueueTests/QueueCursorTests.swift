@@ -34,6 +34,18 @@ struct QueueCursorTests {
         #expect(later.floor == nil && later.virtualTime == 9)
     }
 
+    @Test("a queue that nothing was asked of has been told nothing, and a long look is not followed by a long rest")
+    func bounds() {
+        var cursor = QueueCursor(Self.kind)
+        cursor.note(cursor.claim(limit: 2, at: .now), leases([5]), began: .now - .seconds(60))
+        #expect(cursor.claim(limit: 2, at: .now).floor == 0)
+        #expect(cursor.claim(limit: 2, at: .now + .seconds(6)).floor == nil)
+        let nothing = cursor.claim(limit: 0, at: .now)
+        #expect(nothing.virtualTime == 5)
+        cursor.note(nothing, [], began: .now)
+        #expect(cursor.claim(limit: 2, at: .now).virtualTime == 5, "still to be told")
+    }
+
     @Test("claims are brief while the queue gives all that is asked, and for a while no longer")
     func brief() {
         var cursor = QueueCursor(Self.kind)

@@ -16,7 +16,4 @@ public protocol ClassifiedError: Error {
 extension FailureClass {
     /// `other` where the error does not say.
     public init(_ error: any Error) { self = (error as? any ClassifiedError)?.failureClass ?? .other }
-
-    /// The class of an answer of HTTP that is no success.
-    public init(status: Int) { self = status == 408 || status == 504 ? .timeout : status < 500 ? .client : .server }
 }

@@ -21,11 +21,9 @@ public struct QueueService: Sendable {
 
     /// - Throws: `Problem` with `not_found`.
     public func queue(_ kind: JobKind) async throws -> QueueSummary {
-        guard let queue = try await store.queues().first(where: { $0.kind == kind }) else { throw Self.noQueue }
+        guard let queue = try await store.queues().first(where: { $0.kind == kind }) else { throw Problem.noSuchQueue }
         return queue
     }
-
-    private static let noQueue = Problem(.notFound, "There is no such queue. GET /api/queues lists them.")
 
     /// Pauses or resumes a queue for every process, and bounds how many jobs of one tenant are at work at one time.
     ///

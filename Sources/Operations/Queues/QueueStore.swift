@@ -49,3 +49,8 @@ public protocol QueueStore: Sendable {
 public struct JobStateForbids: Error, Hashable, Sendable {
     public init() {}
 }
+
+extension Problem {
+    /// No process has made a queue of this name known.
+    public static let noSuchQueue = Problem(.notFound, "There is no such queue. GET /api/queues lists them.")
+}

@@ -89,8 +89,11 @@ public struct JobWorker: Service {
                 let free = (handlers[kind]?.policy.slots ?? 0) - (counts[kind] ?? 0)
                 return cursors[place].claim(limit: min(free, configuration.claimed), at: began)
             }
-            let leases = await claim(claims)
-            for place in cursors.indices { cursors[place].note(claims[place], leases, began: began) }
+            let claimed = await claim(claims)
+            let leases = claimed ?? []
+            if claimed != nil {
+                for place in cursors.indices { cursors[place].note(claims[place], leases, began: began) }
+            }
             for lease in leases {
                 let revoked = held.insert(lease, until: began + configuration.lease)
                 jobs.addTask { await self.execute(lease, revoked: revoked) }
@@ -101,12 +104,13 @@ public struct JobWorker: Service {
         }
     }
 
-    private func claim(_ claims: [JobClaim]) async -> [JobLease] {
+    /// `nil` when the store could not be asked.
+    private func claim(_ claims: [JobClaim]) async -> [JobLease]? {
         do {
             return try await store.claim(claims, lease: configuration.lease, worker: configuration.name)
         } catch {
             logger.error("Could not claim jobs.", metadata: ["error": "\(error)"])
-            return []
+            return nil
         }
     }
 

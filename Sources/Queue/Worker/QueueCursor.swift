@@ -10,6 +10,8 @@ struct QueueCursor {
     private static let telling: Duration = .milliseconds(100)
     /// After a look at everything, this many times as long without one.
     private static let restFactor = 10
+    /// And no longer: what was handed back stands before where the queue has come to.
+    private static let longestRest: Duration = .seconds(5)
 
     /// A busy queue is asked for jobs that are due, and for bounds, at least this often.
     private static let longest: Duration = .milliseconds(100)
@@ -37,10 +39,12 @@ struct QueueCursor {
         return claim
     }
 
-    /// Notes what came of the claim.
+    /// Notes what came of a claim that was made.
     mutating func note(_ claim: JobClaim, _ leases: [JobLease], began: ContinuousClock.Instant) {
+        // Of a queue that nothing was asked of, nothing was told either.
+        guard claim.limit > 0 else { return }
         let now = ContinuousClock.now
-        if claim.floor == nil { looksBackAt = now + (now - began) * Self.restFactor }
+        if claim.floor == nil { looksBackAt = now + min((now - began) * Self.restFactor, Self.longestRest) }
         if let time = claim.virtualTime {
             told = time
             tellsAt = now + Self.telling

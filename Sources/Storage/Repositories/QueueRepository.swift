@@ -31,8 +31,6 @@ public struct QueueRepository: QueueStore {
         }
     }
 
-    private static let noQueue = Problem(.notFound, "There is no such queue. GET /api/queues lists them.")
-
     public func changeQueue(_ kind: JobKind, _ change: QueueChange, audit: AuditEntry) async throws {
         // Pausing again does not change since when.
         try await self.change(
@@ -45,7 +43,7 @@ public struct QueueRepository: QueueStore {
             [
                 .text(kind.rawValue), .bool(change.isPaused), .bool(change.tenantConcurrency != nil),
                 .int((change.tenantConcurrency ?? nil).map { Int64($0) }),
-            ], otherwise: Self.noQueue, audit)
+            ], otherwise: Problem.noSuchQueue, audit)
     }
 
     /// Changes one row, and notes that it was.
@@ -81,7 +79,7 @@ public struct QueueRepository: QueueStore {
                 ON CONFLICT (kind, tenant_id) DO UPDATE SET weight = excluded.weight, concurrency = excluded.concurrency
                 """,
                 [.text(kind.rawValue), .id(share.tenant), .int(share.weight), .int(share.concurrency.map { Int64($0) })],
-                otherwise: Self.noQueue, audit)
+                otherwise: Problem.noSuchQueue, audit)
         } catch StorageError.foreignKeyViolation {
             throw Problem(.notFound, "There is no such queue or tenant.")
         }
