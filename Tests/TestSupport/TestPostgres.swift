@@ -28,6 +28,8 @@ public enum TestPostgres {
         public func engine(_ adjust: (inout PostgresConfiguration) -> Void = { _ in }) -> PostgresEngine {
             var tenants = PostgresConfiguration(url: application, pooler: pooler)
             tenants.connections = 4
+            // The tests all run at once: for a busy machine no answer in 5 s is no sign of a dead network.
+            tenants.networkGrace = .seconds(60)
             adjust(&tenants)
             var system = tenants
             system.url = self.system

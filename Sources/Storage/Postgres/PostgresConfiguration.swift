@@ -21,6 +21,8 @@ public struct PostgresConfiguration: Sendable {
     public var statementTimeout: Duration = .seconds(30)
     /// How long calls wait for a server that has gone away to come back, counted from when it went.
     public var outage: Duration = .seconds(5)
+    /// Beyond the statement's own bound the network is taken for dead.
+    public var networkGrace: Duration = .seconds(5)
 
     /// Prepared statements are planned once, not with every call, and by indexes, whatever the statistics say: for statements
     /// whose plans depend neither on their values nor on how full the tables are. A table that was empty when its statement
@@ -34,8 +36,6 @@ public struct PostgresConfiguration: Sendable {
 
     /// Until a connection is open. A `connect_timeout` in the URL comes before it.
     static let connectTimeout: Duration = .seconds(5)
-    /// Beyond the statement's own bound the network is taken for dead.
-    static let networkGrace: Duration = .seconds(5)
     /// Calls that may wait for a connection; beyond, they are refused at once.
     static let maximumWaiting = 10_000
     /// Times that a transaction is tried which the server broke off for the sake of another.

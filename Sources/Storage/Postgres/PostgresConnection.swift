@@ -60,7 +60,7 @@ final class PostgresConnection {
         var parameters = [
             ("connect_timeout", "\(PostgresConfiguration.connectTimeout.components.seconds)"), ("dbname", configuration.url),
             ("fallback_application_name", "sba"), ("client_encoding", "UTF8"),
-            ("tcp_user_timeout", "\(Int(PostgresConfiguration.networkGrace.milliseconds))"),
+            ("tcp_user_timeout", "\(Int(configuration.networkGrace.milliseconds))"),
             // A connection that only listens notices a dead peer too.
             ("keepalives_idle", "30"), ("keepalives_interval", "10"), ("keepalives_count", "3"),
         ]
@@ -130,14 +130,16 @@ final class PostgresConnection {
         }
     }
 
+    /// Never behind a pooler: it may give the server to somebody else while the second of two transactions is half on its way
+    /// (pgbouncer/pgbouncer#759).
     private func isReady(_ plan: PostgresPlan) -> Bool {
-        !plan.isNamed && (configuration.pooler != .none || plan.commands.allSatisfy { prepared[$0.statement] != nil })
+        !plan.isNamed && configuration.pooler == .none && plan.commands.allSatisfy { prepared[$0.statement] != nil }
     }
 
     private func runTogether(
         _ calls: ArraySlice<(call: PostgresCall, plan: PostgresPlan)>, on connection: OpaquePointer
     ) throws(PostgresError) {
-        var exchange = PostgresExchange(connection: connection, patience: configuration.statementTimeout)
+        var exchange = PostgresExchange(connection: connection, configuration: configuration)
         var sent = 0
         // libpq sends at every Sync; the kernel gathers what it sends until it is told that all is there.
         gather(true, connection)
@@ -198,7 +200,7 @@ final class PostgresConnection {
     private func exchange(
         _ commands: [PostgresCommand], on connection: OpaquePointer
     ) throws(PostgresError) -> Result<[ResultSet], PostgresError> {
-        var exchange = PostgresExchange(connection: connection, patience: configuration.statementTimeout)
+        var exchange = PostgresExchange(connection: connection, configuration: configuration)
         do throws(PostgresError) {
             if mustForget(commands) {
                 prepared = [:]

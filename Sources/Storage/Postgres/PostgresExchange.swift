@@ -21,9 +21,9 @@ struct PostgresExchange {
     /// Those that the server has prepared; they stay so whatever comes of the batch.
     private(set) var prepared: [PostgresStatement: String] = [:]
 
-    init(connection: OpaquePointer, patience: Duration) {
+    init(connection: OpaquePointer, configuration: PostgresConfiguration) {
         self.connection = connection
-        self.patience = Int32((patience + PostgresConfiguration.networkGrace).milliseconds)
+        patience = Int32((configuration.statementTimeout + configuration.networkGrace).milliseconds)
         steps.reserveCapacity(8)
     }
 
