@@ -79,16 +79,22 @@ let package = Package(
         library("Agents", ["Domain", "Queue", "Models", "Knowledge", .logging, .metrics]),
         library("Accounts", ["Domain", .crypto, .cryptoExtras, .jwtKit]),
         library("Operations", ["Domain", "Queue", "Accounts", .serviceLifecycle, .logging, .metrics]),
+        library(
+            "Automation",
+            ["Domain", "Queue", "Models", "Agents", "Accounts", .serviceLifecycle, .crypto, .logging, .metrics]),
         library("Coordination", ["Domain"]),
         library(
             "Storage",
-            ["Domain", "Queue", "Knowledge", "Agents", "Accounts", "Operations", "CLibPQ", .grdb, .logging, .metrics],
+            [
+                "Domain", "Queue", "Knowledge", "Agents", "Accounts", "Operations", "Automation", "CLibPQ", .grdb, .logging,
+                .metrics,
+            ],
             resources: [.embedInCode("Migrations/SQL")]),
         library("Telemetry", ["Domain", .logging, .coreMetrics]),
         library(
             "Web",
             [
-                "Domain", "Queue", "Knowledge", "Agents", "Accounts", "Operations", .hummingbird, .hummingbirdCore,
+                "Domain", "Queue", "Knowledge", "Agents", "Accounts", "Operations", "Automation", .hummingbird, .hummingbirdCore,
                 .hummingbirdHTTP2, .httpTypes,
                 .nioCore, .nioHTTP1, .nioHTTPTypes, .nioSSL, .crypto, .logging,
                 .metrics, .serviceLifecycle,
@@ -97,8 +103,9 @@ let package = Package(
         .executableTarget(
             name: "sba",
             dependencies: [
-                "Domain", "Queue", "Models", "Knowledge", "Agents", "Accounts", "Operations", "Coordination", "Storage",
-                "Telemetry", "Web", "CMalloc", .argumentParser, .configuration, .systemPackage, .asyncHTTPClient, .nioCore,
+                "Domain", "Queue", "Models", "Knowledge", "Agents", "Accounts", "Operations", "Automation", "Coordination",
+                "Storage", "Telemetry", "Web", "CMalloc", .argumentParser, .configuration, .systemPackage, .asyncHTTPClient,
+                .nioCore,
                 .hummingbird,
                 .logging, .coreMetrics, .serviceLifecycle, .unixSignals,
             ],
@@ -113,8 +120,9 @@ let package = Package(
         .target(
             name: "TestSupport",
             dependencies: [
-                "Domain", "Queue", "Models", "Knowledge", "Agents", "Accounts", "Operations", "Storage", .hummingbird, .nioCore,
-                .nioHTTP1, .httpTypes, .asyncHTTPClient, .logging, .serviceLifecycle,
+                "Domain", "Queue", "Models", "Knowledge", "Agents", "Accounts", "Operations", "Automation", "Storage",
+                .hummingbird,
+                .nioCore, .nioHTTP1, .httpTypes, .asyncHTTPClient, .logging, .serviceLifecycle,
             ],
             path: "Tests/TestSupport",
             swiftSettings: strict),
@@ -125,16 +133,25 @@ let package = Package(
         tests(
             "Agents", ["Agents", "Domain", "Queue", "Models", "Knowledge", "Coordination", "Storage", "TestSupport", .logging]),
         tests("Accounts", ["Accounts", "Domain", "Storage", "TestSupport", .crypto]),
+        tests(
+            "Automation",
+            [
+                "Automation", "Domain", "Queue", "Models", "Agents", "Accounts", "Coordination", "Storage", "TestSupport",
+                .hummingbird, .httpTypes, .nioCore, .logging, .crypto,
+            ]),
         tests("Coordination", ["Coordination", "Domain", "TestSupport"]),
         tests(
             "Storage",
-            ["Storage", "Domain", "Queue", "Agents", "Knowledge", "Accounts", "Operations", "TestSupport", .grdb, .logging]),
+            [
+                "Storage", "Domain", "Queue", "Agents", "Knowledge", "Accounts", "Operations", "Automation", "TestSupport", .grdb,
+                .logging,
+            ]),
         tests("Telemetry", ["Telemetry", "Domain", .logging, .coreMetrics]),
         tests(
             "Web",
             [
-                "Web", "Domain", "Queue", "Models", "Agents", "Knowledge", "Accounts", "Operations", "Coordination", "Storage",
-                "Telemetry", "TestSupport", .hummingbird, .hummingbirdTesting, .httpTypes, .nioCore, .logging, .crypto,
+                "Web", "Domain", "Queue", "Models", "Agents", "Knowledge", "Accounts", "Operations", "Automation", "Coordination",
+                "Storage", "Telemetry", "TestSupport", .hummingbird, .hummingbirdTesting, .httpTypes, .nioCore, .logging, .crypto,
             ]),
         tests("EndToEnd", ["Domain", "TestSupport", "sba", .hummingbird]),
         tests("Tidy", []),

@@ -522,6 +522,41 @@ def compare_queues(server: str, queue: Queue, rounds: int) -> None:
         print(f"| no-op jobs a second, {title} | {spread(rates['ours'])} | {spread(rates['peer'])} ({name}) | {ratio:.2f} |", flush=True)
 
 
+# What completes jobs, with their ids and tokens as arrays, for pgbench keeps no rows.
+COMPLETE = """
+UPDATE jobs SET state = 'completed', finished_at = current_micros(), lease_until = NULL, worker = NULL
+FROM unnest(:ids::uuid[], :tokens::bigint[]) AS held (column1, column2)
+WHERE jobs.id = held.column1 AND jobs.token = held.column2 AND jobs.state = 'executing' RETURNING id, token;
+"""
+
+
+def compare_statements(folder: Path, server: str, queue: Queue, rounds: int) -> None:
+    """The worker against pgbench, which sends the statements that claim and complete, and does nothing with the answers."""
+    claim = queue("--work", "statement")["claim"]
+    for batch, jobs in ((10, 40_000), (100, 100_000)):
+        values = {"?1": "'bench'", "?2": str(batch), "?3": "30000000", "?4": "'bench'", "?5": "0"}
+        statement = re.sub(r"\?\d", lambda match: values[match[0]], claim)
+        script = folder / f"own-{batch}.sql"
+        script.write_text(f"WITH claimed AS ({statement}) SELECT coalesce(array_agg(id), '{{}}') AS ids, "
+                          f"coalesce(array_agg(token), '{{}}') AS tokens FROM claimed\n\\gset\n{COMPLETE}")
+        rates: dict[str, list[float]] = {"ours": [], "pgbench": []}
+        for _ in range(rounds):
+            rates["ours"].append(queue.rate(jobs, batch, 2))
+            queue.sql("TRUNCATE sba.jobs")
+            queue("--work", "enqueue", "--jobs", str(jobs))
+            queue.sql("VACUUM ANALYZE sba.jobs")
+            clients = 2
+            output = subprocess.run(
+                ["pgbench", "-n", "-M", "prepared", f"-c{clients}", "-j2", f"-t{jobs // batch // clients}", "-f", str(script),
+                 f"postgresql://sba_system:system@{server}/bench"],
+                env=os.environ | {"PGOPTIONS": "-c plan_cache_mode=force_generic_plan -c enable_seqscan=off"},
+                check=True, capture_output=True, text=True).stdout
+            rates["pgbench"].append(batch * float(re.search(r"^tps = ([\d.]+)", output, re.M)[1]))
+        ratio = statistics.median(rates["ours"]) / statistics.median(rates["pgbench"])
+        print(f"| no-op jobs a second, batches of {batch}, 2 processes | {spread(rates['ours'])} "
+              f"| {spread(rates['pgbench'])} (pgbench, the same statements) | {100 * ratio:.0f} % |", flush=True)
+
+
 FINISHED = """
 INSERT INTO sba.jobs (id, tenant_id, kind, subject, state, attempt, maximum_attempts, token, run_at, created_at, finished_at)
 SELECT gen_random_uuid(), '00000000-0000-7000-8000-0000000000aa', 'bench', gen_random_uuid(), 'completed', 1, 3, 1, 1, 1, 1
@@ -562,13 +597,14 @@ def measure_idle_transaction(queue: Queue, seconds: int) -> None:
               f"| {shown} |", flush=True)
 
 
-def measure_queues(rounds: int, idle_seconds: int) -> None:
+def measure_queues(folder: Path, rounds: int, idle_seconds: int) -> None:
     with postgres() as (server, urls):
         queue = Queue(server, urls)
         print("\n| queue, PostgreSQL 18 | measured |\n| --- | --- |")
         measure_queue(queue)
         measure_idle_transaction(queue, idle_seconds)
         print("\n| queue against a peer | sba | peer | ratio |\n| --- | --- | --- | --- |")
+        compare_statements(folder, server, queue, rounds)
         compare_queues(server, queue, rounds)
 
 
@@ -611,7 +647,7 @@ def main() -> None:
         if options.only in (None, "postgres"):
             measure_postgres(folder, options.rounds, options.seconds)
         if options.only in (None, "queues"):
-            measure_queues(options.rounds, options.idle_seconds)
+            measure_queues(folder, options.rounds, options.idle_seconds)
 
 
 if __name__ == "__main__":

@@ -45,8 +45,8 @@ PASSWORD = "the password of everybody"
 # Whom the examples of openapi.yaml sign in.
 EXAMPLE_EMAIL = "ada@example.com"
 EXAMPLE_PASSWORD = "correct horse battery"
-KEY_SCOPES = ["runs:read", "runs:write", "knowledge:read", "knowledge:write"]
-KEY_SCOPES += ["usage:read", "audit:read", "members:read", "tenant:read"]
+KEY_SCOPES = ["runs:read", "runs:write", "knowledge:read", "knowledge:write", "schedules:read", "webhooks:read"]
+KEY_SCOPES += ["events:read", "events:write", "usage:read", "audit:read", "members:read", "tenant:read"]
 
 # The ids in the examples of openapi.yaml, which become those of things that there are.
 EXAMPLE_IDS = {
@@ -57,10 +57,22 @@ EXAMPLE_IDS = {
     "session": "01a1fa29-9c25-7fc6-8a3f-faf74e95e51b",
     "run": "01a1fa29-9c25-7fb6-a48c-c7dd168ef20a",
     "document": "01a1fa2a-6d6f-7039-998a-5e23f112120d",
+    "schedule": "01a1fa5d-a8e0-7535-ad21-97bbc54fe69b",
+    "webhook": "01a1fa67-6fb1-7e11-b6db-b8fd15baac86",
+    "delivery": "01a1fa6a-921f-7768-9855-119ee494f7f1",
     "job": "01a1fa2a-5b93-7e04-a1c8-6f2d90b7e435",
 }
 
 INDEX_QUEUE = "/api/queues/index_document"
+# No webhook is to reach anybody (RFC 2606).
+NOBODY = "hooks.example.invalid"
+# What the examples of events are held to.
+PLAN = {
+    "type": "object",
+    "required": ["plan", "seats"],
+    "additionalProperties": False,
+    "properties": {"plan": {"enum": ["team", "company"]}, "seats": {"type": "integer", "minimum": 1}},
+}
 
 MEMBERS = ("viewer", "member", "admin", "owner")
 ROLES = ("nobody", *MEMBERS, "operator", "key")
@@ -122,6 +134,8 @@ def serving(binary: Path, folder: Path) -> Iterator[API]:
         "SBA_ADMIN_PASSWORD": PASSWORD,
         "SBA_SIGNIN_ADDRESS_LIMIT": "100000",
         "SBA_SIGNIN_ACCOUNT_LIMIT": "100000",
+        # Without any, webhooks take https alone.
+        "SBA_WEBHOOK_ALLOWED_NETWORKS": "127.0.0.0/8",
         "SBA_LOG_LEVEL": "warning",
     }
     log = folder / "server.log"
@@ -168,6 +182,12 @@ def fill(server: API) -> Cast:
     invitation = operator.call("POST", "/api/invitations", {"email": "new@example.com", "role": "viewer"})
     document = operator.call("POST", "/api/knowledge/documents", {"title": "Leave", "text": "# Leave\n\nSixteen weeks."})
     run = operator.call("POST", "/api/agent/runs", {"prompt": "How long is parental leave?"})
+    nightly = {"name": "News", "cron": "@daily", "run": {"prompt": "What is new?"}}
+    schedule = operator.call("POST", "/api/schedules", nightly)
+    webhook, delivery = failed_delivery(operator)
+    operator.call("PUT", "/api/meta-events/schemas/plan.upgraded", {"schema": PLAN})
+    # The type that schemathesis makes of its pattern, with data of any kind.
+    operator.call("PUT", "/api/meta-events/schemas/a", {"schema": {}})
     job = dead_letter(operator)
     return Cast(
         tokens={
@@ -187,6 +207,9 @@ def fill(server: API) -> Cast:
             "session": run["sessionId"],
             "run": run["id"],
             "document": document["id"],
+            "schedule": schedule["id"],
+            "webhook": webhook,
+            "delivery": delivery,
             "job": job,
         },
     )
@@ -199,12 +222,27 @@ def dead_letter(operator: API) -> str:
     job = operator.call("GET", f"{INDEX_QUEUE}/jobs?state=available")["items"][0]["id"]
     operator.call("POST", f"/api/jobs/{job}/discard")
     operator.call("PATCH", INDEX_QUEUE, {"paused": False})
-    deadline = time.monotonic() + START_SECONDS
-    while operator.call("GET", f"/api/jobs/{job}")["state"] != "discarded":
-        if time.monotonic() > deadline:
-            raise RuntimeError("No worker discarded the job that was given up.")
-        time.sleep(0.05)
+    wait_for(operator, f"/api/jobs/{job}", "discarded")
     return job
+
+
+def failed_delivery(operator: API) -> tuple[str, str]:
+    """Makes a webhook, and a delivery of it that can be sent once more; answers their ids."""
+    target = {"url": f"https://{NOBODY}/", "events": ["plan.*"]}
+    webhook = operator.call("POST", "/api/webhooks", target)["id"]
+    operator.call("PATCH", f"/api/webhooks/{webhook}", {"enabled": False})
+    delivery = operator.call("POST", f"/api/webhooks/{webhook}/test")["id"]
+    wait_for(operator, f"/api/webhooks/{webhook}/deliveries/{delivery}", "failed")
+    operator.call("PATCH", f"/api/webhooks/{webhook}", {"enabled": True})
+    return webhook, delivery
+
+
+def wait_for(operator: API, path: str, state: str) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while operator.call("GET", path)["state"] != state:
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"{path} did not become {state}.")
+        time.sleep(0.05)
 
 
 def contract(role: str, things: dict[str, str]) -> dict[str, Any]:
@@ -216,6 +254,7 @@ def contract(role: str, things: dict[str, str]) -> dict[str, Any]:
         text = text.replace(example, things[thing])
     # The server of this test has no other model.
     text = text.replace("openai/gpt-4o-mini", "local/extractive")
+    text = text.replace("hooks.example.com", NOBODY)
     # schemathesis 4.32 ends with an error of its own when a URL in an answer has a host that is no IPv6 address.
     text = text.replace(r"\[[0-9a-f:.]+\]|", "")
     document = yaml.load(text, yaml.CSafeLoader)

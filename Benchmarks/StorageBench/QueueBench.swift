@@ -25,6 +25,8 @@ struct QueueBench: AsyncParsableCommand {
         case flow
         /// Claims and completes a few jobs at a time, one claim after another.
         case claim
+        /// Prints the statement that claims, for others to send.
+        case statement
     }
 
     static let kind = JobKind(rawValue: "bench")
@@ -53,6 +55,7 @@ struct QueueBench: AsyncParsableCommand {
             case .work: try await workOff(store)
             case .flow: try await flow(store)
             case .claim: try await claim(store)
+            case .statement: ["claim": .string(engine.dialect.claimJobs)]
             }
         print(result.text)
         await engine.close()

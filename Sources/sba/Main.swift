@@ -27,6 +27,7 @@ struct SBA: AsyncParsableCommand {
         version: Version.text,
         subcommands: [
             Serve.self, Migrate.self, Chat.self, Runs.self, Users.self, Tenants.self, Keys.self, Queues.self,
+            Schedules.self, Webhooks.self,
             VerifyIsolation.self,
             Config.self,
             Doctor.self,

@@ -87,7 +87,7 @@ struct HTTPToolDeclarationTests {
         #expect(definition.timeout == .milliseconds(2500))
         #expect(definition.maximumOutputBytes == 1000)
         #expect(definition.scope == "tools:weather")
-        #expect(definition.parameters.violations(of: [:]) == ["arguments.city: is required"])
+        #expect(definition.parameters.violations(of: [:]).map(\.description) == ["arguments.city: is required"])
     }
 
     @Test("What a declaration leaves out has a default that bounds the call")
@@ -97,7 +97,7 @@ struct HTTPToolDeclarationTests {
         #expect(definition.timeout == .seconds(30))
         #expect(definition.maximumOutputBytes == 64 * 1024)
         #expect(definition.scope == nil)
-        #expect(definition.parameters.violations(of: []) == ["arguments: must be object"])
+        #expect(definition.parameters.violations(of: []).map(\.description) == ["arguments: must be object"])
     }
 
     @Test("The tools keep the order of the file, and an empty list is no error")

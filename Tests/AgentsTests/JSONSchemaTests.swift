@@ -125,7 +125,7 @@ private let choicesOfOne: [JSONValue] = [["enum": [1, 2]], ["const": 1]]
 struct JSONSchemaTests {
     private func check(_ schemaCase: SchemaCase) throws {
         let schema = try JSONSchema(schemaCase.schema)
-        let violations = schema.violations(of: schemaCase.value)
+        let violations = schema.violations(of: schemaCase.value).map(\.description)
         #expect(violations == schemaCase.violations)
     }
 
@@ -140,7 +140,7 @@ struct JSONSchemaTests {
 
     @Test("Numbers are equal when their values are, however they are written", arguments: choicesOfOne)
     func equalNumbers(schema: JSONValue) throws {
-        let violations = try JSONSchema(schema).violations(of: .double(1))
+        let violations = try JSONSchema(schema).violations(of: .double(1)).map(\.description)
         #expect(violations.isEmpty)
     }
 
@@ -171,5 +171,15 @@ struct JSONSchemaTests {
         let schema = try JSONSchema(json)
         #expect(schema.json == json)
         #expect(schema.violations(of: "anything").isEmpty)
+    }
+
+    @Test("what is wrong is told within bounds, however much it is")
+    func bounded() throws {
+        let long = JSONValue.string(String(repeating: "x", count: 60_000))
+        let schema = try JSONSchema(["items": ["enum": [long, long]]])
+        let violations = schema.violations(of: .array(Array(repeating: 0, count: 10_000)), at: "events[0].data")
+        #expect(violations.count == JSONSchema.maximumViolations)
+        #expect(violations[7].path == "events[0].data[7]")
+        #expect(violations.allSatisfy { $0.message.count < 300 })
     }
 }

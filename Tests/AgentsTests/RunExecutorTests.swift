@@ -136,7 +136,7 @@ struct RunExecutorTests {
                     "RunRepository.commit",
                 ])
             // PostgreSQL asks for a lock besides.
-            #expect(asked.reduce(0) { $0 + $1.statements } == (engine.isPostgres ? 27 : 26))
+            #expect(asked.reduce(0) { $0 + $1.statements } == (engine.isPostgres ? 28 : 27))
             #expect(
                 try await bench.types(run) == [
                     "RUN_STARTED", "STEP_STARTED", "TEXT_MESSAGE_START", "TEXT_MESSAGE_CONTENT", "TEXT_MESSAGE_END",

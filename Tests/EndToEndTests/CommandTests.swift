@@ -94,7 +94,7 @@ struct CommandTests {
         let fresh = try await server.run("migrate", "--dry-run", "--data-dir", server.folder.path + "/fresh")
         #expect(fresh.standardOutput.contains("pending 1 initial"))
         let json = try await server.run("migrate", "--json", "--data-dir", server.folder.path + "/fresh")
-        #expect(json.standardOutput == "{\"applied\":[1,2,3,4],\"pending\":[],\"unknown\":[]}\n")
+        #expect(json.standardOutput == "{\"applied\":[1,2,3,4,5],\"pending\":[],\"unknown\":[]}\n")
         let status = try await server.run("migrate", "status", "--data-dir", server.folder.path + "/new")
         #expect(status.status == 1 && status.standardOutput.contains("pending 1 initial"))
     }

@@ -1,5 +1,6 @@
 import Accounts
 import Agents
+import Automation
 import Domain
 import Foundation
 import Knowledge
@@ -142,6 +143,7 @@ enum Footprint {
             id: APIKeyID(database.ambient.makeID()), tenant: tenant.id, user: user.id, name: word, prefix: word, scopes: [],
             createdAt: now, expiresAt: nil)
         try await database.apiKeys.add(tenant: tenant.id, key, hash: word, audit: note(.keyCreated))
+        try await automate(database, principal, word)
         try await work(database, principal, word)
         let document = DocumentID(database.ambient.makeID())
         try await database.knowledge.add(
@@ -151,6 +153,38 @@ enum Footprint {
             tenant: tenant.id, document,
             chunks: [Chunk(id: ChunkID(database.ambient.makeID()), ordinal: 0, heading: word, text: "A pinch of \(word).")])
         return principal
+    }
+
+    /// A schedule that fired, a webhook that was told something, an event of the tenant's product and its schema.
+    static func automate(_ database: TestDatabase, _ principal: Principal, _ word: String) async throws {
+        let (tenant, now, ambient) = (principal.tenant, database.ambient.now(), database.ambient)
+        func note(_ action: AuditAction) -> AuditEntry { .test(action, in: tenant) }
+        let schedule = Schedule(
+            id: ScheduleID(ambient.makeID()), principal: principal, name: word,
+            recurrence: try Recurrence(cron: "@daily", zone: "UTC"), missed: .once, request: RunRequest(prompt: word),
+            nextAt: nil, createdAt: now, updatedAt: now)
+        try await database.schedules.add(tenant: tenant, schedule, audit: note(.scheduleCreated))
+        let firing = ScheduleFiring(
+            id: FiringID(ambient.makeID()), schedule: schedule.id, time: now, cause: .time, outcome: .skipped, error: word,
+            createdAt: now)
+        try await database.schedules.fire(tenant: tenant, schedule, [firing], jobs: [], next: nil)
+        let webhook = Webhook(
+            id: WebhookID(ambient.makeID()), url: "https://\(word).example.com/", description: word, events: ["*"],
+            sealed: word, createdAt: now, updatedAt: now)
+        try await database.webhooks.add(tenant: tenant, webhook, audit: note(.webhookCreated))
+        let event = OutgoingEvent(id: EventID(ambient.makeID()), type: "webhook.test", data: ["word": .string(word)], time: now)
+        let delivery = WebhookDelivery(
+            id: DeliveryID(ambient.makeID()), webhook: webhook.id, event: event.id, type: event.type, createdAt: now)
+        let job = NewJob(
+            id: JobID(ambient.makeID()), kind: WebhookHandler.kind, subject: delivery.id.uuid, maximumAttempts: 1)
+        try await database.webhooks.send(
+            tenant: tenant, event, delivery: delivery, job: job, audit: note(.webhookTested))
+        let schema = EventSchema(
+            type: "order.paid", schema: try JSONSchema(["description": .string(word)]), createdAt: now, updatedAt: now)
+        try await database.metaEvents.put(tenant: tenant, schema, audit: note(.eventSchemaChanged))
+        let meta = MetaEvent(
+            id: EventID(ambient.makeID()), type: "order.paid", data: ["word": .string(word)], time: now, receivedAt: now)
+        try await database.metaEvents.add(tenant: tenant, [(meta, ambient.makeID())])
     }
 
     /// A run with one finished step.

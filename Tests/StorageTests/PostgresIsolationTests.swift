@@ -51,7 +51,9 @@ struct PostgresIsolationTests {
                         AND t.attname = CASE c.confrelid WHEN 'tenants'::regclass THEN 'id' ELSE 'tenant_id' END
                 )
                 """)
-            let users = ["agent_runs", "external_identities", "memberships", "password_resets", "sessions", "sign_ins"].map {
+            let users = [
+                "agent_runs", "external_identities", "memberships", "password_resets", "schedules", "sessions", "sign_ins",
+            ].map {
                 "\($0): FOREIGN KEY (user_id) REFERENCES users(id)"
             }
             // Users, sign-ins and queues have no tenant; what is audited may have none.
@@ -338,8 +340,9 @@ extension PostgresIsolationTests {
         return [
             """
             tenant PERMISSIVE ALL sba_app \(tenant) / \(tenant): agent_runs agent_steps api_keys audit_logs chunks \
-            document_contents documents idempotency_keys invitations jobs memberships messages run_commands run_events \
-            run_heads sessions tenant_origins tool_calls usage_metrics
+            document_contents documents event_schemas idempotency_keys invitations jobs memberships messages meta_events outbox \
+            run_commands run_events run_heads schedule_firings schedules sessions tenant_origins tool_calls usage_metrics \
+            webhook_deliveries webhooks
             """,
             "queue PERMISSIVE SELECT sba_app true /: job_queues", "tenant PERMISSIVE SELECT sba_app \(tenant) /: job_shares",
             "tenant PERMISSIVE ALL sba_app (id = current_tenant_id()) / (id = current_tenant_id()): tenants",
@@ -353,12 +356,14 @@ extension PostgresIsolationTests {
             """
             recent RESTRICTIVE DELETE sba_system (created_at < (current_micros() - '2592000000000'::bigint)) /: audit_logs
             """,
-            "system PERMISSIVE ALL sba_system true /: agent_runs", "erasing PERMISSIVE ALL sba_system true /: sessions",
+            "system PERMISSIVE ALL sba_system true /: agent_runs meta_events outbox schedule_firings schedules webhooks",
+            "erasing PERMISSIVE ALL sba_system true /: sessions",
             """
             maintenance PERMISSIVE ALL sba_owner \(maintenance) / \(maintenance): agent_runs agent_steps api_keys \
-            audit_logs chunks document_contents documents external_identities idempotency_keys invitations job_queues \
-            job_shares jobs memberships messages password_resets refresh_tokens run_commands run_events run_heads sessions sign_ins signing_keys \
-            tenant_origins tenants tool_calls upkeep usage_metrics users
+            audit_logs chunks document_contents documents event_schemas external_identities idempotency_keys invitations job_queues \
+            job_shares jobs memberships messages meta_events outbox password_resets refresh_tokens run_commands run_events \
+            run_heads schedule_firings schedules sessions sign_ins signing_keys tenant_origins tenants tool_calls upkeep \
+            usage_metrics users webhook_deliveries webhooks
             """,
         ]
     }()
@@ -367,8 +372,8 @@ extension PostgresIsolationTests {
         "sba_app SELECT: job_queues job_shares memberships schema_migrations", "sba_app SELECT, UPDATE (name): tenants",
         "sba_app SELECT (id, email, created_at, is_operator): users",
         """
-        sba_app INSERT, SELECT: audit_logs document_contents idempotency_keys messages run_commands run_events sessions \
-        usage_metrics
+        sba_app INSERT, SELECT: audit_logs document_contents idempotency_keys messages meta_events run_commands run_events \
+        sessions usage_metrics
         """,
         "sba_app INSERT, SELECT, UPDATE (revoked_at, last_used_at): api_keys",
         """
@@ -402,7 +407,25 @@ extension PostgresIsolationTests {
         "sba_system INSERT, SELECT, UPDATE (virtual_time, paused_at, tenant_concurrency): job_queues",
         "sba_system INSERT, SELECT, UPDATE (weight, concurrency): job_shares",
         "sba_system INSERT, SELECT: external_identities", "sba_system INSERT, SELECT, UPDATE (next_at): upkeep",
-        "sba_system DELETE, SELECT (created_at): idempotency_keys",
+        "sba_system DELETE, SELECT (created_at): idempotency_keys meta_events schedule_firings",
+        """
+        sba_app DELETE, INSERT, SELECT, UPDATE (user_id, scopes, name, cron, time_zone, missed, request, version, paused_at, \
+        next_at, updated_at): schedules
+        """,
+        "sba_app INSERT, SELECT, UPDATE (outcome, error): schedule_firings",
+        """
+        sba_app DELETE, INSERT, SELECT, UPDATE (url, description, events, sealed, previous_sealed, previous_until, disabled_at, \
+        disabled_reason, version, updated_at): webhooks
+        """,
+        "sba_app INSERT, SELECT, UPDATE (state): outbox",
+        """
+        sba_app INSERT, SELECT, UPDATE (state, attempts, last_status, last_error, last_response, last_duration_ms, \
+        last_attempt_at, delivered_at): webhook_deliveries
+        """,
+        "sba_app DELETE, INSERT, SELECT, UPDATE (schema, updated_at): event_schemas",
+        "sba_system SELECT (tenant_id, id, next_at): schedules",
+        "sba_system DELETE, SELECT (tenant_id, id, type, state, created_at): outbox",
+        "sba_system SELECT (tenant_id, id, sealed, previous_sealed, version), UPDATE (sealed, previous_sealed, version): webhooks",
     ]
 
     private static let functionPrivileges = [
@@ -434,7 +457,8 @@ extension PostgresIsolationTests {
         "SET ROLE sba_app", "SELECT name FROM usage_metrics", "SELECT text FROM messages", "SELECT prompt FROM agent_runs",
         "SELECT 1 FROM documents",
         "SELECT 1 FROM document_contents", "SELECT 1 FROM chunks", "SELECT 1 FROM run_events", "SELECT 1 FROM tool_calls",
-        "SELECT 1 FROM search_chunks('more', NULL, 10)",
+        "SELECT 1 FROM search_chunks('more', NULL, 10)", "SELECT request FROM schedules", "SELECT data FROM outbox",
+        "SELECT url FROM webhooks", "SELECT 1 FROM webhook_deliveries", "SELECT data FROM meta_events",
     ]
 }
 
@@ -624,6 +648,17 @@ private struct TwoTenants {
         INSERT INTO upkeep VALUES ('\(id)', 1);
         INSERT INTO job_queues VALUES ('\(id)');
         INSERT INTO job_shares VALUES ('\(id)', '\(id)');
+        INSERT INTO schedules (
+            tenant_id, id, user_id, scopes, name, cron, time_zone, missed, request, created_at, updated_at
+        ) VALUES ('\(id)', '\(id)', '\(id)', '*', 'Daily', '@daily', 'UTC', 'once', '{}', 1, 1);
+        INSERT INTO schedule_firings VALUES ('\(id)', '\(id)', '\(id)', 1, 'time', 'pending', NULL, 1);
+        INSERT INTO webhooks (tenant_id, id, url, events, sealed, created_at, updated_at)
+        VALUES ('\(id)', '\(id)', 'https://example.com', '["*"]', 'sealed', 1, 1);
+        INSERT INTO outbox VALUES ('\(id)', '\(id)', 'run.succeeded', '{}', 'sent', 1, 1);
+        INSERT INTO webhook_deliveries (tenant_id, id, webhook_id, event_id, state, created_at)
+        VALUES ('\(id)', '\(id)', '\(id)', '\(id)', 'pending', 1);
+        INSERT INTO event_schemas VALUES ('\(id)', 'order.paid', '{}', 1, 1);
+        INSERT INTO meta_events VALUES ('\(id)', '\(id)', '\(id)', 'order.paid', '{}', 1, 1);
         INSERT INTO idempotency_keys VALUES ('\(id)', '\(id)', 'digest', '\(id)', 1);
         INSERT INTO documents VALUES ('\(id)', '\(id)', 'Recipe', 'default', '{}', 'text/plain', 7, 'ready', NULL, 1, 1, 1);
         INSERT INTO document_contents VALUES ('\(id)', '\(id)', 'saffron');

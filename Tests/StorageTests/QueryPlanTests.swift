@@ -1,5 +1,6 @@
 import Accounts
 import Agents
+import Automation
 import Domain
 import Foundation
 import Knowledge
@@ -38,6 +39,11 @@ struct QueryPlanTests {
         "JobRepository": "enqueue claim renew complete fail release rescue depths",
         "QueueRepository": "register queues changeQueue shares setShare jobs job requeue giveUp edit",
         "RetentionRepository": "isDue prune",
+        "ScheduleRepository": "add schedule schedules change delete due fire firing firings settle fail",
+        "WebhookRepository": """
+        add webhook webhooks enabled change delete reseal pending send delivery deliveries replay note settle fail
+        """,
+        "MetaEventRepository": "add events schemas put delete",
         "KnowledgeRepository": "add document documents content finishIndexing failIndexing delete search",
         "RunRepository": "create run runs steps toolCalls events snapshot commit requestCancel isCancelRequested depths",
     ]
@@ -77,7 +83,15 @@ struct QueryPlanTests {
         // Once an hour: dead letters by the index of those, and the oldest sign-ins that have no token any more.
         "RetentionRepository.prune": ["jobs_ended_badly", "sign_ins", "refresh_tokens"],
         "KnowledgeRepository.search": ["SCAN chunks_fts VIRTUAL TABLE INDEX 0:M"],
-        "RunRepository.commit": ["jobs_executing"], "RunRepository.snapshot": ["jobs_executing"],
+        // Whether a tenant has a webhook, of which there are few.
+        "RunRepository.commit": ["jobs_executing", "webhooks"], "KnowledgeRepository.finishIndexing": ["webhooks"],
+        "KnowledgeRepository.failIndexing": ["webhooks"], "MetaEventRepository.add": ["webhooks"],
+        "WebhookRepository.add": ["webhooks"], "WebhookRepository.enabled": ["webhooks"],
+        "WebhookRepository.reseal": ["webhooks"], "WebhookRepository.settle": ["webhooks"],
+        "WebhookRepository.pending": ["outbox_pending"],
+        "ScheduleRepository.add": ["schedules"], "MetaEventRepository.schemas": ["event_schemas"],
+        "MetaEventRepository.put": ["event_schemas"],
+        "RunRepository.snapshot": ["jobs_executing"],
         "RunRepository.depths": ["agent_runs_unfinished"],
     ]
 
@@ -87,14 +101,19 @@ struct QueryPlanTests {
     ]
 
     /// So few rows here that PostgreSQL may choose to read them all.
-    private static let small: Set<String> = ["users", "tenants", "memberships", "signing_keys", "job_queues", "upkeep"]
+    private static let small: Set<String> = [
+        "users", "tenants", "memberships", "signing_keys", "job_queues", "upkeep", "webhooks",
+    ]
 
     /// Pages, newest first: they walk the tenant's rows in order until they are full. A filter needs an index of its own.
     private static let pages: Set<String> = [
         "RunRepository.runs", "KnowledgeRepository.documents", "AccountRepository.members", "AccountRepository.invitations",
-        "APIKeyRepository.keys", "AuditRepository.entries", "AuditRepository.platformEntries",
+        "APIKeyRepository.keys", "AuditRepository.entries", "AuditRepository.platformEntries", "ScheduleRepository.schedules",
+        "WebhookRepository.webhooks", "MetaEventRepository.events",
     ]
-    private static let filters = ["status = ?", "collection = ?", "action = ?"]
+    private static let filters = [
+        "status = ?", "collection = ?", "action = ?", "type = ?", "schedule_id = ?", "webhook_id = ?",
+    ]
 
     @Test(
         "every query of every repository finds its rows by an index",
@@ -344,8 +363,110 @@ private struct EveryMethod {
         try await readRuns()
         try await commitRuns()
         try await callKnowledge()
+        try await callSchedules()
+        try await callWebhooks()
+        try await callMetaEvents()
         try await callRetention()
         try await callErasure()
+    }
+
+    private func callSchedules() async throws {
+        let (store, now) = (ScheduleRepository(engine: recorder), ambient.now())
+        let note = entry(.scheduleChanged, tenant)
+        var schedule = Schedule(
+            id: ScheduleID(ambient.makeID()), principal: Principal(tenant: tenant, user: user, scopes: ["*"]), name: "plan",
+            recurrence: try Recurrence(cron: "@daily", zone: "UTC"), missed: .all, request: RunRequest(prompt: "Why?"),
+            nextAt: now, createdAt: now, updatedAt: now)
+        try await store.add(tenant: tenant, schedule, audit: note())
+        #expect(try await store.schedule(tenant: tenant, schedule.id) == schedule)
+        for page in [PageRequest(limit: 1), PageRequest(limit: 1, cursor: PageCursor(after: ambient.makeID()))] {
+            #expect(try await store.schedules(tenant: tenant, page: page).items.map(\.id) == [schedule.id])
+            let firings = try await store.firings(tenant: tenant, of: ScheduleID(Seed.id(7)), page: page)
+            #expect(firings.items.count == 1)
+        }
+        try await store.change(tenant: tenant, schedule, audit: note())
+        schedule.version += 1
+        let due = try await store.due(limit: 5)
+        #expect(due.count == 5)
+        #expect(try await store.due(after: due.last, limit: 5).allSatisfy { !due.contains($0) })
+        func firing(_ cause: ScheduleFiring.Cause) -> ScheduleFiring {
+            ScheduleFiring(
+                id: FiringID(ambient.makeID()), schedule: schedule.id, time: now, cause: cause, outcome: .pending, createdAt: now)
+        }
+        let (timed, manual) = (firing(.time), firing(.manual))
+        func job(_ firing: ScheduleFiring) -> NewJob {
+            NewJob(id: JobID(ambient.makeID()), kind: ScheduleHandler.kind, subject: schedule.id.uuid, maximumAttempts: 1)
+        }
+        try await store.fire(tenant: tenant, schedule, [timed], jobs: [job(timed)], next: nil)
+        try await store.fire(tenant: tenant, manual, job: job(manual), audit: note())
+        #expect(try await store.firing(tenant: tenant, timed.id) == timed)
+        let lease = try #require(try await jobs.claim(ScheduleHandler.kind, limit: 2).first)
+        try await store.settle(lease, timed.id, as: .started, error: nil)
+        try await store.fail(tenant: tenant, manual.id, error: "no")
+        try await store.delete(tenant: tenant, schedule.id, audit: note())
+    }
+
+    private func callWebhooks() async throws {
+        let (store, now) = (WebhookRepository(engine: recorder), ambient.now())
+        let note = entry(.webhookChanged, tenant)
+        let webhook = Webhook(
+            id: WebhookID(ambient.makeID()), url: "https://example.com", description: nil, events: ["*"], sealed: "x",
+            createdAt: now, updatedAt: now)
+        try await store.add(tenant: tenant, webhook, audit: note())
+        #expect(try await store.webhook(tenant: tenant, webhook.id) == webhook)
+        try await store.change(tenant: tenant, webhook, audit: note())
+        #expect(try await store.enabled(tenant: tenant).contains { $0.id == webhook.id })
+        #expect(try await store.reseal { sealed, _ in sealed + "y" } > 100)
+        let all = try await store.pending(limit: 100)
+        #expect(try await store.pending(after: all[1], limit: 1) == [all[2]])
+        let pending = try #require(all.first { $0.tenant == tenant })
+        func delivery(_ event: EventID) -> WebhookDelivery {
+            WebhookDelivery(
+                id: DeliveryID(ambient.makeID()), webhook: webhook.id, event: event, type: "run.failed", createdAt: now)
+        }
+        func job(_ delivery: WebhookDelivery) -> NewJob {
+            NewJob(id: JobID(ambient.makeID()), kind: WebhookHandler.kind, subject: delivery.id.uuid, maximumAttempts: 1)
+        }
+        let first = delivery(pending.event)
+        try await store.send(tenant: tenant, [pending.event], deliveries: [first], jobs: [job(first)])
+        let event = OutgoingEvent(id: EventID(ambient.makeID()), type: "webhook.test", data: [:], time: now)
+        let second = delivery(event.id)
+        try await store.send(tenant: tenant, event, delivery: second, job: job(second), audit: note())
+        #expect(try await store.delivery(tenant: tenant, second.id)?.event == event)
+        for page in [PageRequest(limit: 1), PageRequest(limit: 1, cursor: PageCursor(after: ambient.makeID()))] {
+            #expect(try await store.webhooks(tenant: tenant, page: page).items.count == 1)
+            for state in [nil, WebhookDelivery.State.pending] {
+                let found = try await store.deliveries(tenant: tenant, of: webhook.id, state: state, page: page)
+                #expect(found.items.count == 1)
+            }
+        }
+        let attempt = WebhookDelivery.Attempt(status: 410, error: "no", response: nil, duration: .zero, time: now)
+        for lease in try await jobs.claim(WebhookHandler.kind, limit: 2) {
+            try await store.note(lease, attempt)
+            try await store.settle(lease, as: .failed, attempt, disabling: "gone")
+        }
+        try await store.replay(tenant: tenant, first.id, job: job(first), audit: note())
+        try await store.fail(tenant: tenant, first.id, error: "no")
+        try await store.delete(tenant: tenant, webhook.id, audit: note())
+    }
+
+    private func callMetaEvents() async throws {
+        let (store, now) = (MetaEventRepository(engine: recorder), ambient.now())
+        let note = entry(.eventSchemaChanged, tenant)
+        let event = MetaEvent(id: EventID(ambient.makeID()), type: "plan", data: [:], time: now, receivedAt: now)
+        try await store.add(tenant: tenant, [(event, ambient.makeID())])
+        let filters = [
+            MetaEventFilter(), MetaEventFilter(type: "type3"), MetaEventFilter(from: Timestamp(microseconds: 0), to: now),
+        ]
+        for filter in filters {
+            for page in [PageRequest(limit: 2), PageRequest(limit: 2, cursor: PageCursor(after: ambient.makeID()))] {
+                _ = try await store.events(tenant: tenant, filter, page: page)
+            }
+        }
+        let schema = EventSchema(type: "plan", schema: try JSONSchema([:]), createdAt: now, updatedAt: now)
+        try await store.put(tenant: tenant, schema, audit: note())
+        #expect(try await store.schemas(tenant: tenant).contains(schema))
+        try await store.delete(tenant: tenant, schema: "plan", audit: note())
     }
 
     private func callRetention() async throws {
@@ -738,6 +859,35 @@ private struct Seed {
         ]
     }
 
+    /// What happens by itself.
+    private static func automation(_ id: (String) -> String) -> [Seed] {
+        let (own, tenant) = (id("i"), id("i % 50"))
+        return [
+            Seed(
+                "schedules", 1000,
+                "tenant_id, id, user_id, scopes, name, cron, time_zone, missed, request, next_at, created_at, updated_at",
+                "\(tenant), \(own), \(tenant), '*', 'n', '@daily', 'UTC', 'once', '{}', CASE WHEN i < 200 THEN i END, i, i"),
+            Seed(
+                "schedule_firings", 10_000, "tenant_id, id, schedule_id, fire_at, cause, outcome, created_at",
+                "\(tenant), \(own), \(id("i % 1000")), i, 'time', 'started', i"),
+            Seed(
+                "webhooks", 100, "tenant_id, id, url, events, sealed, created_at, updated_at",
+                "\(tenant), \(own), 'https://example.com', '[]', 'x', i, i"),
+            Seed(
+                "outbox", 5000, "tenant_id, id, type, data, state, occurred_at, created_at",
+                "\(tenant), \(own), 'run.failed', '{}', CASE WHEN i < 100 THEN 'pending' ELSE 'sent' END, i, i"),
+            Seed(
+                "webhook_deliveries", 5000, "tenant_id, id, webhook_id, event_id, state, created_at",
+                "\(tenant), \(own), \(id("i % 100")), \(own), CASE WHEN i / 50 % 9 = 0 THEN 'failed' ELSE 'delivered' END, i"),
+            Seed(
+                "event_schemas", 500, "tenant_id, type, schema, created_at, updated_at",
+                "\(tenant), 'type' || (i / 50), '{}', i, i"),
+            Seed(
+                "meta_events", 10_000, "tenant_id, place, id, type, data, occurred_at, created_at",
+                "\(tenant), \(own), \(own), 'type' || (i / 50 % 10), '{}', i, i"),
+        ]
+    }
+
     static func all(isPostgres: Bool) -> [Seed] {
         func id(_ number: String) -> String {
             isPostgres
@@ -801,6 +951,6 @@ private struct Seed {
                 \(tenant), \(own), \(document), i / 2000, 'Handbook', 'Topic ' || (i % 97),
                 'The harbour of topic' || (i % 97) || ' opens at ' || i
                 """),
-        ] + accounts(own: own, tenant: tenant, session: session, run: run)
+        ] + accounts(own: own, tenant: tenant, session: session, run: run) + automation(id)
     }
 }

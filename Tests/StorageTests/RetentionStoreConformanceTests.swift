@@ -46,12 +46,17 @@ struct RetentionStoreConformanceTests {
                     try await Footprint.work(database, principal, key)
                     _ = try await database.makeSignIn(principal)
                 }
+                try await Footprint.automate(database, principal, "a")
                 _ = try await database.audit.entries(
                     tenant: principal.tenant, AuditFilter(), page: PageRequest(), reading: .test(.auditRead, in: principal.tenant)
                 )
             }
             try await fill()
-            let tables = ["jobs", "agent_runs", "run_events", "idempotency_keys", "usage_metrics", "audit_logs", "sign_ins"]
+            let tables = [
+                "jobs WHERE kind = 'run'", "agent_runs", "run_events", "idempotency_keys", "usage_metrics", "audit_logs",
+                "sign_ins",
+                "schedule_firings", "outbox", "webhook_deliveries", "meta_events",
+            ]
             for table in tables { #expect(try await count(table) > 0, "\(table) has rows to be deleted") }
             if let urls = database.urls {
                 try await TestPostgres.connected(to: urls.owner) { owner in
@@ -80,7 +85,8 @@ struct RetentionStoreConformanceTests {
     private static let aging = [
         ("jobs", "finished_at"), ("agent_runs", "finished_at"), ("idempotency_keys", "created_at"),
         ("usage_metrics", "created_at"), ("audit_logs", "created_at"), ("sign_ins", "created_at"),
-        ("refresh_tokens", "expires_at"),
+        ("refresh_tokens", "expires_at"), ("schedule_firings", "created_at"), ("outbox", "created_at"),
+        ("meta_events", "created_at"),
     ].map { table, column in "UPDATE \(table) SET \(column) = \(column) - \(60 * 86_400 * 1_000_000)" }
 }
 

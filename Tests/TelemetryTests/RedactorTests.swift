@@ -19,6 +19,7 @@ private let secrets: [(String, String)] = [
     ("AKIAIOSFODNN7EXAMPLE", "[redacted]"),
     ("key sba_dppxWLvDwHzaKv3Im5vAjBAmAJ-lB4QL-56IvEqIujA used", "key [redacted] used"),
     ("sbr_dppxWLvDwHzaKv3Im5vAjBAmAJ-lB4QL-56IvEqIujA", "[redacted]"),
+    ("whsec_dppxWLvDwHzaKv3Im5vAjBAmAJ+lB4QL56IvEqIujA=", "[redacted]"),
     ("-----BEGIN PRIVATE KEY-----\nMIGH\nAgEA\n-----END PRIVATE KEY----- end", "[redacted] end"),
     ("postgres://sba:hunter2@db:5432/sba", "postgres://[redacted]@db:5432/sba"),
     ("redis://:hunter2@cache:6379", "redis://[redacted]@cache:6379"),

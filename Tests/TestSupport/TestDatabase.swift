@@ -1,5 +1,6 @@
 import Accounts
 import Agents
+import Automation
 import Domain
 import Foundation
 import Queue
@@ -35,6 +36,9 @@ public struct TestDatabase: Sendable {
     public let queues: QueueRepository
     public let runs: RunRepository
     public let knowledge: KnowledgeRepository
+    public let schedules: ScheduleRepository
+    public let webhooks: WebhookRepository
+    public let metaEvents: MetaEventRepository
     public let ambient: Ambient
     /// How else to reach it, where it is PostgreSQL's.
     public let urls: TestPostgres.URLs?
@@ -69,7 +73,9 @@ public struct TestDatabase: Sendable {
             erasure: ErasureRepository(engine: engine, cache: cache),
             jobs: JobRepository(engine: engine), queues: QueueRepository(engine: engine),
             runs: RunRepository(engine: engine, ambient: ambient),
-            knowledge: KnowledgeRepository(engine: engine, ambient: ambient), ambient: ambient, urls: urls)
+            knowledge: KnowledgeRepository(engine: engine, ambient: ambient),
+            schedules: ScheduleRepository(engine: engine), webhooks: WebhookRepository(engine: engine),
+            metaEvents: MetaEventRepository(engine: engine), ambient: ambient, urls: urls)
         do {
             try await work(database)
         } catch {
@@ -133,6 +139,16 @@ extension AuditEntry {
             requester: Requester(user: user, address: "192.0.2.7", requestID: "test"), action: action, target: target,
             time: time)
     }
+}
+
+extension ScheduleStore {
+    /// The first that are due.
+    public func due(limit: Int) async throws -> [DueSchedule] { try await due(after: nil, limit: limit) }
+}
+
+extension WebhookStore {
+    /// The first that are pending.
+    public func pending(limit: Int) async throws -> [PendingEvent] { try await pending(after: nil, limit: limit) }
 }
 
 extension JobStore {

@@ -39,8 +39,18 @@ public enum TestPostgres {
 
     private static let passwords: [PostgresSchema.Role: String] = [.application: "app", .system: "system"]
 
+    /// Tests that use a server at one time: all at once they would want more connections than it has, and starve each other.
+    private static let turns = Turns(24)
+
     /// Lends a migrated, empty database of its own, and drops it.
     public static func withDatabase(on engine: TestEngine, _ work: (URLs) async throws -> Void) async throws {
+        await turns.take()
+        let result = await Result { try await withDatabaseNow(on: engine, work) }
+        await turns.give()
+        try result.get()
+    }
+
+    private static func withDatabaseNow(on engine: TestEngine, _ work: (URLs) async throws -> Void) async throws {
         let server = try variable(engine == .postgres15 ? "SBA_TEST_POSTGRES_15" : "SBA_TEST_POSTGRES_18")
         let front = engine == .pgBouncer ? try variable("SBA_TEST_PGBOUNCER") : server
         let template = try await Templates.shared.template(on: server)
@@ -159,5 +169,25 @@ extension Result where Failure == any Error {
     /// What the work came to, so that something can be closed before it is told.
     public init(_ work: () async throws -> Success) async {
         do { self = .success(try await work()) } catch { self = .failure(error) }
+    }
+}
+
+/// Lets a number of tasks go on at one time, in the order in which they came.
+private actor Turns {
+    private var free: Int
+    private var waiting: [CheckedContinuation<Void, Never>] = []
+
+    init(_ count: Int) { free = count }
+
+    func take() async {
+        if free > 0 {
+            free -= 1
+        } else {
+            await withCheckedContinuation { waiting.append($0) }
+        }
+    }
+
+    func give() {
+        if waiting.isEmpty { free += 1 } else { waiting.removeFirst().resume() }
     }
 }

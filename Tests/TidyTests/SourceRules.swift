@@ -13,6 +13,7 @@ struct SourceRules {
         "Agents": ["Foundation", "Synchronization", "Logging", "Metrics"],
         "Accounts": ["Foundation", "Synchronization", "Crypto", "CryptoExtras", "JWTKit"],
         "Operations": ["Foundation", "Logging", "Metrics", "ServiceLifecycle"],
+        "Automation": ["Foundation", "Synchronization", "Logging", "Metrics", "ServiceLifecycle", "Crypto"],
         "Coordination": ["Foundation", "Synchronization"],
         "Storage": ["Foundation", "Dispatch", "Synchronization", "Glibc", "GRDB", "CLibPQ", "Logging", "Metrics"],
         "Telemetry": ["Foundation", "Synchronization", "Logging", "CoreMetrics"],
@@ -31,10 +32,11 @@ struct SourceRules {
         "Agents": ["Domain", "Queue", "Models", "Knowledge"],
         "Accounts": ["Domain"],
         "Operations": ["Domain", "Queue", "Accounts"],
+        "Automation": ["Domain", "Queue", "Models", "Agents", "Accounts"],
         "Coordination": ["Domain"],
-        "Storage": ["Domain", "Queue", "Knowledge", "Agents", "Accounts", "Operations"],
+        "Storage": ["Domain", "Queue", "Knowledge", "Agents", "Accounts", "Operations", "Automation"],
         "Telemetry": ["Domain"],
-        "Web": ["Domain", "Queue", "Models", "Knowledge", "Agents", "Accounts", "Operations", "Telemetry"],
+        "Web": ["Domain", "Queue", "Models", "Knowledge", "Agents", "Accounts", "Operations", "Automation", "Telemetry"],
     ]
 
     @Test("a target imports what it fences and what lies inward, nothing else")
@@ -110,7 +112,7 @@ struct SourceRules {
             "allowsOrigin", "invitation", "accept", "begin", "refreshToken", "end", "endAll", "setPassword",
             "addPasswordReset", "passwordReset", "resetPassword", "note", "admit", "key", "platformEntries", "erase",
             "beginExport", "exportPage", "scrub", "register", "queues", "changeQueue", "shares", "setShare",
-            "jobs", "job", "requeue", "giveUp", "edit", "isDue", "prune",
+            "jobs", "job", "requeue", "giveUp", "edit", "isDue", "prune", "due", "pending", "settle",
         ]
         var checked = 0
         for file in Repository.files(under: "Sources") where file.text.contains("Store: Sendable {") {

@@ -1,5 +1,6 @@
 import Accounts
 import Agents
+import Automation
 import Coordination
 import Domain
 import Foundation
@@ -47,13 +48,17 @@ struct APIBench: Sendable {
             let tools = try ToolCatalog([try CalculatorTool()])
             let bus = InProcessEventBus()
             let signal = Signal()
+            let runs = RunService(store: database.runs, models: models, tools: tools, bus: bus, jobs: signal)
             let server = WebServer(
                 services: .init(
                     accounts: accounts, erasure: ErasureService(store: database.erasure, accounts: accounts),
                     audit: AuditService(store: database.audit), usage: database.usage,
-                    runs: RunService(store: database.runs, models: models, tools: tools, bus: bus, jobs: signal),
-                    knowledge: database.knowledge, gateway: LiveGateway(store: database.runs, bus: bus),
-                    queues: QueueService(store: database.queues, available: signal), jobs: signal,
+                    runs: runs, knowledge: database.knowledge, gateway: LiveGateway(store: database.runs, bus: bus),
+                    queues: QueueService(store: database.queues, available: signal),
+                    schedules: ScheduleService(store: database.schedules, runs: runs, available: signal),
+                    webhooks: WebhookService(
+                        store: database.webhooks, sealer: sealer, http: OutwardHTTP(allowed: []), available: signal),
+                    events: MetaEventService(store: database.metaEvents), jobs: signal,
                     health: { HealthReport(checks: [.init(name: "storage", isHealthy: true)]) }, metrics: { "x 1\n" }),
                 http: http, version: "test")
             var logger = Logger(label: "test")

@@ -35,6 +35,10 @@ struct ContractTests {
         return operations
     }
 
+    private func path(of route: APIRoute, id: String, delivery: String? = nil) -> String {
+        route.path.replacing("{id}", with: id).replacing("{delivery}", with: delivery ?? id).replacing("{type}", with: "no.type")
+    }
+
     @Test("every route is in openapi.yaml with its permission, and back")
     func routes() async throws {
         try await APIBench.with { bench in
@@ -52,7 +56,7 @@ struct ContractTests {
     func access() async throws {
         try await APIBench.with { bench in
             for route in bench.server.routes where route.access != .open {
-                let path = route.path.replacingOccurrences(of: "{id}", with: "\(UUID())".lowercased())
+                let path = path(of: route, id: "\(UUID())".lowercased())
                 let answer = try await bench.send(route.method, path)
                 #expect(answer.status == 401 && answer.code == "token_missing", "\(route.method) \(route.path)")
                 #expect(answer.headers[.wwwAuthenticate] != nil)
@@ -69,7 +73,7 @@ struct ContractTests {
                 `operator`.user, true, audit: .test(.operatorChanged, in: nil, target: "user"))
             for route in bench.server.routes {
                 guard case .scope(let scope) = route.access else { continue }
-                let path = route.path.replacingOccurrences(of: "{id}", with: "\(UUID())".lowercased())
+                let path = path(of: route, id: "\(UUID())".lowercased())
                 for (token, isOperator) in [(token, false), (operatorToken, true)] {
                     let answer = try await bench.send(route.method, path, token: token)
                     let may = principal.may(scope) || isOperator && scope.hasPrefix("platform:")
@@ -89,7 +93,7 @@ struct ContractTests {
                 .post, "/api/api-keys", token: token, json: ["name": "test", "scopes": [.string(scope)]])
             let key = try #require(made.json["key"]?.string)
             for route in bench.server.routes where route.access != .open {
-                let path = route.path.replacingOccurrences(of: "{id}", with: "\(UUID())".lowercased())
+                let path = path(of: route, id: "\(UUID())".lowercased())
                 let answer = try await bench.send(route.method, path, token: key)
                 let may = route.access == .signedIn || route.access == .scope(scope)
                 #expect((answer.status == 403) == !may, "\(scope): \(route.method) \(route.path) \(answer.status)")
@@ -111,24 +115,36 @@ struct ContractTests {
             let invitation = try await bench.send(
                 .post, "/api/invitations", token: owner, json: ["email": "friend@example.com", "role": "member"])
             #expect(key.status == 201 && invitation.status == 201)
+            let schedule = try await bench.send(
+                .post, "/api/schedules", token: owner, json: ["name": "Mine", "cron": "@daily", "run": ["prompt": "mine"]])
+            let webhook = try await bench.send(
+                .post, "/api/webhooks", token: owner, json: ["url": "https://mine.example.com/", "events": ["*"]])
+            #expect(schedule.status == 201 && webhook.status == 201)
+            let delivery = try await bench.send(
+                .post, "/api/webhooks/\(webhook.json["id"]?.string ?? "")/test", token: owner)
+            #expect(delivery.status == 202)
             let ids = [
                 "runs": run.json["id"], "documents": document.json["id"], "api-keys": key.json["id"],
-                "invitations": invitation.json["id"], "tenants": .string("\(principal.tenant)"),
+                "invitations": invitation.json["id"], "schedules": schedule.json["id"], "webhooks": webhook.json["id"],
+                "tenants": .string("\(principal.tenant)"),
                 "users": .string("\(principal.user)"),
             ]
             // What operators do is nobody else's: they are told so before anything is looked for.
             for route in bench.server.routes where route.path.contains("{id}") && !route.access.name.hasPrefix("platform:") {
                 let kind = route.path.split(separator: "/").prefix { $0 != "{id}" }.last.map(String.init) ?? ""
                 let id = try #require(ids[kind]??.string, "\(kind) has no example")
-                let path = route.path.replacingOccurrences(of: "{id}", with: id)
-                let body: JSONValue = kind == "users" ? ["role": "viewer"] : ["toolCallId": "x", "decision": "retry"]
+                let path = self.path(of: route, id: id, delivery: delivery.json["id"]?.string)
+                let bodies: [String: JSONValue] = [
+                    "users": ["role": "viewer"], "schedules": ["name": "Theirs"], "webhooks": ["description": "Theirs"],
+                ]
+                let body = bodies[kind] ?? ["toolCallId": "x", "decision": "retry"]
                 let answer = try await bench.send(route.method, path, token: stranger, json: body)
                 #expect(answer.status == 404 && answer.code == "not_found", "\(route.method) \(route.path): \(answer.status)")
                 let elsewhere = try await bench.send(
                     route.method, path, token: stranger, headers: ["X-Tenant-Id": "\(principal.tenant)"], json: body)
                 #expect(elsewhere.status == 404, "\(route.method) \(route.path) by X-Tenant-Id")
             }
-            for list in ["/api/api-keys", "/api/invitations"] {
+            for list in ["/api/api-keys", "/api/invitations", "/api/schedules", "/api/webhooks"] {
                 #expect(try await bench.send(.get, list, token: stranger).json["items"] == [])
             }
             let members = try await bench.send(.get, "/api/users", token: stranger).text

@@ -33,6 +33,18 @@ public enum AuditAction: String, CaseIterable, Sendable {
     case signingKeyRotated = "platform.signing_key_rotated"
     case queueChanged = "queue.changed"
     case jobChanged = "job.changed"
+    case scheduleCreated = "schedule.created"
+    case scheduleChanged = "schedule.changed"
+    case scheduleDeleted = "schedule.deleted"
+    case scheduleRun = "schedule.run"
+    case webhookCreated = "webhook.created"
+    case webhookChanged = "webhook.changed"
+    case webhookDeleted = "webhook.deleted"
+    case webhookSecretRotated = "webhook.secret_rotated"
+    case webhookTested = "webhook.tested"
+    case webhookReplayed = "webhook.replayed"
+    case eventSchemaChanged = "event_schema.changed"
+    case eventSchemaDeleted = "event_schema.deleted"
 }
 
 /// Who asks for something, and how the request came.

@@ -32,7 +32,7 @@ extension RunLoop {
         }
         let violations = definition.parameters.violations(of: arguments)
         guard violations.isEmpty else {
-            return try await refuse(call, "The arguments do not fit: \(violations.joined(separator: "; ")).")
+            return try await refuse(call, "The arguments do not fit: \(violations.map(\.description).joined(separator: "; ")).")
         }
         guard try await executor.authorizer.isAllowed(run.principal, scope: definition.scope) else {
             return try await refuse(call, "Whoever started this run is not allowed to use '\(call.name)' (any more).")

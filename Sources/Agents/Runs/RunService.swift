@@ -5,7 +5,7 @@ import Models
 import Queue
 
 /// What someone wants done.
-public struct RunRequest: Sendable {
+public struct RunRequest: Hashable, Sendable {
     public var prompt: String
     public var session: SessionID?
     public var model: String?
@@ -28,6 +28,29 @@ public struct RunRequest: Sendable {
         self.collection = collection
         self.stepLimit = stepLimit
         self.timeout = timeout
+    }
+}
+
+extension RunRequest {
+    /// As the interface takes it and a schedule stores it: what was left out stays out.
+    public var json: JSONValue {
+        var options: [String: JSONValue] = [:]
+        options["model"] = model.map { .string($0) }
+        options["instructions"] = instructions.map { .string($0) }
+        options["tools"] = tools.map { .array($0.map { .string($0) }) }
+        options["collection"] = collection.map { .string($0) }
+        options["stepLimit"] = stepLimit.map { .int(Int64($0)) }
+        options["timeoutSeconds"] = timeout.map { .int($0.components.seconds) }
+        return ["prompt": .string(prompt), "sessionId": JSONValue(session.map { "\($0)" }), "options": .object(options)]
+    }
+
+    public init(json: JSONValue) {
+        let options = json["options"] ?? [:]
+        self.init(
+            prompt: json["prompt"]?.string ?? "", session: json["sessionId"]?.string.flatMap { SessionID($0) },
+            model: options["model"]?.string, instructions: options["instructions"]?.string,
+            tools: options["tools"]?.array?.compactMap(\.string), collection: options["collection"]?.string,
+            stepLimit: options["stepLimit"]?.int.map { Int($0) }, timeout: options["timeoutSeconds"]?.int.map { .seconds($0) })
     }
 }
 
@@ -68,24 +91,34 @@ public struct RunService: Sendable {
         self.ambient = ambient
     }
 
-    /// Stores a run and its job; the answer means that it will be done, whatever crashes.
+    /// What a request asks for, with what it leaves out filled in.
     ///
-    /// - Parameter idempotency: the caller's key and a digest of the request: the same pair gives the same run.
-    /// - Throws: `Problem`, `IdempotencyKeyReused`.
-    public func create(
-        _ principal: Principal, _ request: RunRequest, trace: Trace, idempotency: (key: String, digest: String)?
-    ) async throws -> Run {
+    /// - Throws: `Problem` with `unknown_model` or `unknown_tool`.
+    public func options(of request: RunRequest) throws -> RunOptions {
         let model = request.model ?? models.defaultModel
         _ = try models.resolve(model)
         if let unknown = request.tools?.first(where: { tools[$0] == nil }) {
             throw Problem(
                 .unknownTool, "There is no tool named '\(unknown)'. Tools: \(tools.names.joined(separator: ", ")).")
         }
-        let options = RunOptions(
+        return RunOptions(
             model: model, instructions: request.instructions, tools: request.tools ?? tools.names,
             collection: request.collection, stepLimit: request.stepLimit ?? RunOptions.defaultSteps,
             timeout: request.timeout ?? RunOptions.defaultTimeout)
-        let id = RunID(ambient.makeID())
+    }
+
+    /// Stores a run and its job; the answer means that it will be done, whatever crashes.
+    ///
+    /// - Parameters:
+    ///   - id: the same id gives the same run.
+    ///   - idempotency: the caller's key and a digest of the request: the same pair gives the same run.
+    /// - Throws: `Problem`, `IdempotencyKeyReused`.
+    public func create(
+        _ principal: Principal, _ request: RunRequest, id: RunID? = nil, trace: Trace,
+        idempotency: (key: String, digest: String)?
+    ) async throws -> Run {
+        let options = try options(of: request)
+        let id = id ?? RunID(ambient.makeID())
         let run = try await store.create(
             tenant: principal.tenant,
             NewRun(

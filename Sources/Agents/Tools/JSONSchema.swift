@@ -60,56 +60,88 @@ public struct JSONSchema: Hashable, Sendable {
         if let items = members["items"] { try check(items, at: "\(path).items") }
     }
 
-    /// What is wrong with `value`, each as `path: message`; empty when it fits.
-    public func violations(of value: JSONValue) -> [String] {
-        var found: [String] = []
-        Self.validate(value, json, at: "arguments", &found)
+    /// One thing that is wrong with a value.
+    public struct Violation: Hashable, Sendable, CustomStringConvertible {
+        /// Where, like `arguments.tags[2]`.
+        public let path: String
+        /// What it must be.
+        public let message: String
+
+        public var description: String { "\(path): \(message)" }
+    }
+
+    /// Of more nobody is told.
+    public static let maximumViolations = 50
+    /// Of a name or a value that a violation repeats.
+    private static let maximumQuoted = 200
+
+    /// What is wrong with `value`, the first of it; empty when it fits.
+    ///
+    /// - Parameter path: where the value is.
+    public func violations(of value: JSONValue, at path: String = "arguments") -> [Violation] {
+        var found: [Violation] = []
+        Self.validate(value, json, at: path, &found)
         return found
     }
 
-    private static func validate(_ value: JSONValue, _ schema: JSONValue, at path: String, _ found: inout [String]) {
+    private static func add(_ message: String, at path: String, to found: inout [Violation]) {
+        guard found.count < maximumViolations else { return }
+        found.append(Violation(path: path, message: message))
+    }
+
+    private static func validate(_ value: JSONValue, _ schema: JSONValue, at path: String, _ found: inout [Violation]) {
+        guard found.count < maximumViolations else { return }
         if let allowed = schema.bool {
-            if !allowed { found.append("\(path): not allowed") }
+            if !allowed { add("not allowed", at: path, to: &found) }
             return
         }
         if let type = schema["type"] {
             let names = (type.array ?? [type]).compactMap(\.string)
             guard names.contains(where: { isOf(value, $0) }) else {
-                found.append("\(path): must be \(names.joined(separator: " or "))")
-                return
+                return add("must be \(names.joined(separator: " or "))", at: path, to: &found)
             }
         }
         if let values = schema["enum"]?.array, !values.contains(where: { areEqual($0, value) }) {
-            found.append("\(path): must be one of \(values.map(\.text).joined(separator: ", "))")
+            add("must be one of \(quoted(values.map(\.text).joined(separator: ", ")))", at: path, to: &found)
         }
-        if let constant = schema["const"], !areEqual(constant, value) { found.append("\(path): must be \(constant.text)") }
+        if let constant = schema["const"], !areEqual(constant, value) {
+            add("must be \(quoted(constant.text))", at: path, to: &found)
+        }
         validateBounds(value, schema, at: path, &found)
         if let items = value.array, let schema = schema["items"] {
-            for (index, item) in items.enumerated() { validate(item, schema, at: "\(path)[\(index)]", &found) }
+            for (index, item) in items.enumerated() {
+                guard found.count < maximumViolations else { return }
+                validate(item, schema, at: "\(path)[\(index)]", &found)
+            }
         }
         if let members = value.object { validateMembers(members, schema, at: path, &found) }
     }
 
+    private static func quoted(_ text: String) -> String {
+        text.count > maximumQuoted ? text.prefix(maximumQuoted) + "…" : text
+    }
+
     private static func validateMembers(
-        _ members: [String: JSONValue], _ schema: JSONValue, at path: String, _ found: inout [String]
+        _ members: [String: JSONValue], _ schema: JSONValue, at path: String, _ found: inout [Violation]
     ) {
         let properties = schema["properties"]?.object ?? [:]
         for name in (schema["required"]?.array ?? []).compactMap(\.string) where members[name] == nil {
-            found.append("\(path).\(name): is required")
+            add("is required", at: "\(path).\(quoted(name))", to: &found)
         }
         for (name, member) in members.sorted(by: { $0.key < $1.key }) {
+            guard found.count < maximumViolations else { return }
             if let property = properties[name] ?? schema["additionalProperties"] {
-                validate(member, property, at: "\(path).\(name)", &found)
+                validate(member, property, at: "\(path).\(quoted(name))", &found)
             }
         }
     }
 
     private static func validateBounds(
-        _ value: JSONValue, _ schema: JSONValue, at path: String, _ found: inout [String]
+        _ value: JSONValue, _ schema: JSONValue, at path: String, _ found: inout [Violation]
     ) {
         func check(_ keyword: String, _ actual: Double?, _ words: String, _ holds: (Double, Double) -> Bool) {
             guard let actual, let bound = schema[keyword]?.double, !holds(actual, bound) else { return }
-            found.append("\(path): must \(words) \(schema[keyword]?.text ?? "")")
+            add("must \(words) \(schema[keyword]?.text ?? "")", at: path, to: &found)
         }
         let length = value.string.map { Double($0.unicodeScalars.count) }
         let count = value.array.map { Double($0.count) }

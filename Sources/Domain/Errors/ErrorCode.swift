@@ -28,6 +28,7 @@ public enum ErrorCode: String, CaseIterable, Sendable {
     case methodNotAllowed = "method_not_allowed"
     case runNotWaiting = "run_not_waiting"
     case jobStateForbids = "job_state_forbids"
+    case deliveryPending = "delivery_pending"
     case lastOwner = "last_owner"
     case alreadyMember = "already_member"
     case confirmationWrong = "confirmation_wrong"

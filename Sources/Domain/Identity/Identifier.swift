@@ -64,6 +64,11 @@ public enum SignInEntity {}
 public enum APIKeyEntity {}
 public enum InvitationEntity {}
 public enum AuditEntity {}
+public enum ScheduleEntity {}
+public enum FiringEntity {}
+public enum WebhookEntity {}
+public enum DeliveryEntity {}
+public enum EventEntity {}
 
 public typealias TenantID = Identifier<TenantEntity>
 public typealias UserID = Identifier<UserEntity>
@@ -79,3 +84,10 @@ public typealias SignInID = Identifier<SignInEntity>
 public typealias APIKeyID = Identifier<APIKeyEntity>
 public typealias InvitationID = Identifier<InvitationEntity>
 public typealias AuditID = Identifier<AuditEntity>
+public typealias ScheduleID = Identifier<ScheduleEntity>
+/// One firing of a schedule; the run that it makes has the same.
+public typealias FiringID = Identifier<FiringEntity>
+public typealias WebhookID = Identifier<WebhookEntity>
+public typealias DeliveryID = Identifier<DeliveryEntity>
+/// An event that is told to other servers.
+public typealias EventID = Identifier<EventEntity>

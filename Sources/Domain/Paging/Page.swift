@@ -11,6 +11,16 @@ public struct Page<Item: Sendable>: Sendable {
         self.items = Array(items.prefix(limit))
         next = items.count > limit ? self.items.last.map { PageCursor(after: id($0)) } : nil
     }
+
+    private init(items: [Item], next: PageCursor?) {
+        self.items = items
+        self.next = next
+    }
+
+    /// The same page of other items.
+    public func map<Other: Sendable>(_ transform: (Item) -> Other) -> Page<Other> {
+        Page<Other>(items: items.map(transform), next: next)
+    }
 }
 
 /// A position in a list that is ordered by UUIDv7, newest first. Opaque to clients.

@@ -14,14 +14,20 @@ public struct HTTPClientTransport: OutgoingHTTP {
 
     /// A client that connects within `connect`, follows no redirect and decompresses nothing.
     ///
-    /// - Parameter connections: to one host at one time; further requests wait for one.
-    public static func makeClient(connect: Duration = HTTPTimeouts().connect, connections: Int = 8) -> HTTPClient {
+    /// - Parameters:
+    ///   - connections: to one host at one time; further requests wait for one.
+    ///   - addresses: of hosts that are not looked up: it connects to the address, and speaks as if it had found it by the
+    ///     name. A name is written as in the URL.
+    public static func makeClient(
+        connect: Duration = HTTPTimeouts().connect, connections: Int = 8, addresses: [String: IPAddress] = [:]
+    ) -> HTTPClient {
         var configuration = HTTPClient.Configuration(redirectConfiguration: .disallow)
         configuration.timeout.connect = .microseconds(connect.microseconds)
         configuration.connectionPool.concurrentHTTP1ConnectionsPerHostSoftLimit = connections
         // A refused connection is told at once; whether to try again is for the caller to say.
         configuration.connectionPool.retryConnectionEstablishment = false
         configuration.httpVersion = .http1Only
+        configuration.dnsOverride = addresses.mapValues(\.text)
         return HTTPClient(eventLoopGroupProvider: .singleton, configuration: configuration)
     }
 
@@ -48,6 +54,10 @@ public struct HTTPClientTransport: OutgoingHTTP {
         _ request: OutgoingRequest, _ timeouts: HTTPTimeouts, _ watchdog: Watchdog,
         _ receive: @Sendable (OutgoingResponseHead, [UInt8]) async throws -> Void
     ) async throws -> OutgoingResponseHead {
+        // The client would end the process with the number of a port that is none.
+        guard URL(string: request.url)?.port.map({ (1...65535).contains($0) }) ?? true else {
+            throw HTTPFailure.notConnected("the address names no port")
+        }
         var outgoing = HTTPClientRequest(url: request.url)
         outgoing.method = HTTPMethod(rawValue: request.method)
         for header in request.headers { outgoing.headers.add(name: header.name, value: header.value) }

@@ -14,6 +14,11 @@ public enum RetainedRows: String, CaseIterable, Sendable {
     case usage
     /// Sign-ins that nobody can go on with, used refresh tokens, expired invitations and resets.
     case signIns
+    /// What schedules did at their times.
+    case scheduleFirings
+    /// Events that webhooks were told, with their deliveries.
+    case deliveries
+    case metaEvents
 }
 
 /// How long each kind of rows is kept; what is absent is kept for ever.

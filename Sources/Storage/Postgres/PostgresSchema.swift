@@ -30,6 +30,9 @@ public final class PostgresSchema: SchemaTarget {
         Migration(
             number: 4, name: "retention",
             sql: String(decoding: PackageResources._004_retention_postgres_sql, as: UTF8.self)),
+        Migration(
+            number: 5, name: "automation",
+            sql: String(decoding: PackageResources._005_automation_postgres_sql, as: UTF8.self)),
     ]
 
     public var migrations: [Migration] { Self.migrations }

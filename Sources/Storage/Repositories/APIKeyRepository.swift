@@ -40,7 +40,7 @@ public struct APIKeyRepository: APIKeyStore {
     }
 
     public func keys(tenant: TenantID, page: PageRequest) async throws -> Page<APIKey> {
-        let select = SQLStatement.page(of: "api_keys", columns: Self.columns, tenant, page, where: nil)
+        let select = SQLStatement.page(of: "api_keys", columns: Self.columns, tenant, page)
         let answers = try await engine.read(Batch(.tenant(tenant), [select]))
         return Page(fetched: answers[0].rows.map(Self.key), limit: page.limit) { $0.id.uuid }
     }

@@ -145,7 +145,7 @@ extension AccountRepository {
 
     public func invitations(tenant: TenantID, page: PageRequest) async throws -> Page<Invitation> {
         let select = SQLStatement.page(
-            of: "invitations", columns: Self.invitationColumns, tenant, page, where: nil)
+            of: "invitations", columns: Self.invitationColumns, tenant, page)
         let answers = try await engine.read(Batch(.tenant(tenant), [select]))
         return Page(fetched: answers[0].rows.map(Self.invitation), limit: page.limit) { $0.id.uuid }
     }

@@ -134,6 +134,21 @@ struct ExportedTable: Sendable {
             "audit_logs", key: 1,
             "u:id u:user_id u:api_key_id t:address t:request_id t:action t:target j:details i:created_at"),
         ExportedTable("usage_metrics", key: 1, usageColumns),
+        ExportedTable("schedules", key: 1, "u:id u:user_id \(scheduleColumns)"),
+        ExportedTable(
+            "schedule_firings", key: 1, "u:id u:schedule_id i:fire_at t:cause t:outcome t:error i:created_at"),
+        ExportedTable(
+            "webhooks", key: 1,
+            "u:id t:url t:description j:events i:disabled_at t:disabled_reason i:created_at i:updated_at"),
+        ExportedTable("outbox", key: 1, "u:id t:type j:data t:state i:occurred_at i:created_at"),
+        ExportedTable(
+            "webhook_deliveries", key: 1,
+            """
+            u:id u:webhook_id u:event_id t:state i:attempts i:last_status t:last_error t:last_response i:last_duration_ms \
+            i:last_attempt_at i:delivered_at i:created_at
+            """),
+        ExportedTable("event_schemas", key: 1, "t:type j:schema i:created_at i:updated_at"),
+        ExportedTable("meta_events", key: 1, "u:place u:id t:type j:data i:occurred_at i:created_at"),
     ]
 
     static let ofUser: [ExportedTable] = [
@@ -150,8 +165,11 @@ struct ExportedTable: Sendable {
         ExportedTable("api_keys", key: 1, "u:id t:name t:prefix t:scopes i:created_at i:expires_at i:revoked_at"),
         ExportedTable("audit_logs", key: 1, "u:id t:address t:request_id t:action t:target j:details i:created_at"),
         ExportedTable("usage_metrics", key: 1, usageColumns),
+        ExportedTable("schedules", key: 1, "u:id \(scheduleColumns)"),
     ]
 
+    private static let scheduleColumns =
+        "t:name t:cron t:time_zone t:missed j:request i:paused_at i:next_at i:created_at i:updated_at"
     private static let runColumns = """
         u:id u:session_id u:user_id t:request_id t:prompt j:options t:status t:output t:error_code t:error_message \
         i:input_tokens i:output_tokens i:created_at i:started_at i:finished_at

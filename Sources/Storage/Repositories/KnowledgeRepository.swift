@@ -1,3 +1,4 @@
+import Automation
 import Domain
 import Foundation
 import Knowledge
@@ -72,7 +73,7 @@ public struct KnowledgeRepository: KnowledgeStore {
 
     public func documents(tenant: TenantID, collection: String?, page: PageRequest) async throws -> Page<Document> {
         let select = SQLStatement.page(
-            of: "documents", columns: Self.columns, tenant, page, where: collection.map { ("collection", $0) })
+            of: "documents", columns: Self.columns, tenant, page, where: collection.map { [("collection", .text($0))] } ?? [])
         let answers = try await engine.read(Batch(.tenant(tenant), [select]))
         return Page(fetched: answers[0].rows.map(Self.document), limit: page.limit) { $0.id.uuid }
     }
@@ -115,7 +116,9 @@ public struct KnowledgeRepository: KnowledgeStore {
             """,
             [.id(tenant), .id(id), .int(chunks.count), .time(ambient.now())])
         _ = try await engine.write(
-            Batch(.tenant(tenant), [ready, Self.deleteChunks(tenant, id)] + inserts, isRepeatable: true))
+            Batch(
+                .tenant(tenant), [ready, Self.deleteChunks(tenant, id)] + inserts + [event(tenant, id, "indexed", nil)],
+                isRepeatable: true))
     }
 
     public func failIndexing(tenant: TenantID, _ id: DocumentID, reason: String) async throws {
@@ -125,7 +128,19 @@ public struct KnowledgeRepository: KnowledgeStore {
             WHERE tenant_id = ?1 AND id = ?2
             """,
             [.id(tenant), .id(id), .text(reason), .time(ambient.now())])
-        _ = try await engine.write(Batch(.tenant(tenant), [failed, Self.deleteChunks(tenant, id)], isRepeatable: true))
+        _ = try await engine.write(
+            Batch(
+                .tenant(tenant), [failed, Self.deleteChunks(tenant, id), event(tenant, id, "failed", reason)],
+                isRepeatable: true))
+    }
+
+    /// What other servers are told of a document that is still there.
+    private func event(_ tenant: TenantID, _ id: DocumentID, _ what: String, _ reason: String?) -> SQLStatement {
+        OutgoingEvent(
+            id: EventID(ambient.makeID()), type: "document.\(what)",
+            data: ["documentId": .string("\(id)"), "error": JSONValue(reason)], time: ambient.now()
+        ).insert(
+            tenant: tenant, where: "EXISTS (SELECT 1 FROM documents WHERE tenant_id = ?1 AND id = ?6)", [.id(id)])
     }
 
     private static func deleteChunks(_ tenant: TenantID, _ id: DocumentID) -> SQLStatement {

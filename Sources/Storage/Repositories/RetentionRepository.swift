@@ -69,6 +69,9 @@ public struct RetentionRepository: RetentionStore {
         case .idempotencyKeys: return [oldest("idempotency_keys", "created_at", arguments, limit)]
         case .auditLogs: return [oldest("audit_logs", "created_at", arguments, limit)]
         case .usage: return [oldest("usage_metrics", "created_at", arguments, limit)]
+        case .scheduleFirings: return [oldest("schedule_firings", "created_at", arguments, limit)]
+        case .deliveries: return [oldest("outbox", "created_at", arguments, limit)]
+        case .metaEvents: return [oldest("meta_events", "created_at", arguments, limit)]
         case .signIns:
             let ended = SQLStatement(
                 """

@@ -1,4 +1,5 @@
 import Agents
+import Automation
 import Domain
 import Foundation
 import Queue
@@ -126,7 +127,8 @@ extension RunRepository {
 
     private func statements(_ effect: RunEffect, _ commit: RunCommit) -> [SQLStatement] {
         switch effect {
-        case .status(let status, let output, let failure): [move(commit, to: status, output, failure)]
+        case .status(let status, let output, let failure):
+            [move(commit, to: status, output, failure), event(commit, status, failure)].compactMap { $0 }
         case .deadline(let time):
             [
                 one(
@@ -278,6 +280,18 @@ extension RunRepository {
             [
                 .text(status.rawValue), .text(output), .text(failure?.code), .text(failure?.message), .time(commit.time),
             ])
+    }
+
+    /// What other servers are told once the run waits or has ended.
+    private func event(_ commit: RunCommit, _ status: RunStatus, _ failure: Run.Failure?) -> SQLStatement? {
+        guard status.isAtRest else { return nil }
+        let error: JSONValue = failure.map { ["code": .string($0.code), "message": .string($0.message)] } ?? .null
+        let event = OutgoingEvent(
+            id: EventID(ambient.makeID()), type: "run.\(status.rawValue)",
+            data: ["runId": .string("\(commit.run)"), "status": .string(status.rawValue), "error": error], time: commit.time)
+        return event.insert(
+            tenant: commit.tenant, where: "EXISTS (SELECT 1 FROM run_heads WHERE tenant_id = ?1 AND run_id = ?6 AND token = ?7)",
+            [.id(commit.run), .int(commit.token)])
     }
 
     private func abandonments(_ commit: RunCommit) -> [SQLStatement] {

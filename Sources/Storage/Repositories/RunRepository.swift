@@ -137,7 +137,10 @@ public struct RunRepository: RunStore {
 
     public func runs(tenant: TenantID, status: RunStatus?, page: PageRequest) async throws -> Page<Run> {
         let rows = try await read(
-            tenant, .page(of: "agent_runs", columns: Self.runColumns, tenant, page, where: status.map { ("status", $0.rawValue) })
+            tenant,
+            .page(
+                of: "agent_runs", columns: Self.runColumns, tenant, page,
+                where: status.map { [("status", .text($0.rawValue))] } ?? [])
         )
         return Page(fetched: rows[0].map(Self.run), limit: page.limit) { $0.id.uuid }
     }

@@ -128,6 +128,9 @@ public final class SQLiteEngine: SQLEngine, SchemaTarget {
             Migration(
                 number: 4, name: "retention",
                 sql: String(decoding: PackageResources._004_retention_sqlite_sql, as: UTF8.self)),
+            Migration(
+                number: 5, name: "automation",
+                sql: String(decoding: PackageResources._005_automation_sqlite_sql, as: UTF8.self)),
         ]
     }
 

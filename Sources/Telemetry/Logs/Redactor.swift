@@ -22,6 +22,8 @@ public struct Redactor: Sendable {
         #"\b(?:(?:sk|pk|rk|gh[pousr]|xox[abpr])[-_][A-Za-z0-9_-]{16,}|AKIA[A-Z0-9]{16})"#,
         // API keys, refresh tokens, invitations and password resets of our own, longer than any metric's name
         #"\bsb[arip]_[A-Za-z0-9_-]{40,}"#,
+        // Secrets of webhooks
+        #"\bwhsec_[A-Za-z0-9+/=]{24,}"#,
         // PEM blocks
         #"-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|\z)"#,
         // Passwords in URLs
@@ -61,8 +63,9 @@ public struct Redactor: Sendable {
         }
         if digits >= 13 { return true }
         let lowercased = text.lowercased()
-        return ["eyj", "bearer", "basic", "sk", "pk", "rk", "gh", "xox", "akia", "begin", "sba_", "sbr_", "sbi_", "sbp_"].contains
-        {
+        return [
+            "eyj", "bearer", "basic", "sk", "pk", "rk", "gh", "xox", "akia", "begin", "sba_", "sbr_", "sbi_", "sbp_", "whsec_",
+        ].contains {
             lowercased.contains($0)
         }
     }

@@ -33,6 +33,7 @@ extension ErrorCode {
         case .methodNotAllowed: (.methodNotAllowed, "The method is not allowed here")
         case .runNotWaiting: (.conflict, "The run does not wait for anybody")
         case .jobStateForbids: (.conflict, "The job's state does not allow this")
+        case .deliveryPending: (.conflict, "The delivery is still being tried")
         case .unknownTool: (.badRequest, "There is no such tool")
         case .unknownModel: (.badRequest, "There is no such model")
         case .overloaded: (.serviceUnavailable, "The server is busy")

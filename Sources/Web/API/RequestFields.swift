@@ -37,6 +37,9 @@ struct RequestFields {
         return value
     }
 
+    /// Whether the member is there and not null.
+    func has(_ name: String) -> Bool { (members[name] ?? .null) != .null }
+
     mutating func optionalString(_ name: String, length: ClosedRange<Int>) -> String? {
         guard let value = member(name) else { return nil }
         guard let text = value.string else {
@@ -103,6 +106,12 @@ struct RequestFields {
         return value
     }
 
+    /// The object, or an empty one beside a fault.
+    mutating func object(_ name: String) -> JSONValue {
+        if member(name) == nil { fault(name, "is required") }
+        return optionalObject(name) ?? [:]
+    }
+
     mutating func optionalID<Entity>(_ name: String) -> Identifier<Entity>? {
         guard let value = member(name) else { return nil }
         guard let id = value.string.flatMap({ Identifier<Entity>($0) }) else {
@@ -120,6 +129,21 @@ struct RequestFields {
         fields.noteUnknown()
         faults += fields.faults.prefix(Self.maximumFaults - faults.count)
         return value
+    }
+
+    /// Reads an array of objects.
+    mutating func objects<Value>(_ name: String, count: ClosedRange<Int>, _ read: (inout RequestFields) -> Value) -> [Value] {
+        guard let items = member(name)?.array, count.contains(items.count), items.allSatisfy({ $0.object != nil }) else {
+            fault(name, "must be an array of \(count.lowerBound) to \(count.upperBound) objects")
+            return []
+        }
+        return items.enumerated().map { place, item in
+            var fields = RequestFields(members: item.object ?? [:], prefix: "\(prefix)\(name)[\(place)].")
+            let value = read(&fields)
+            fields.noteUnknown()
+            faults += fields.faults.prefix(Self.maximumFaults - faults.count)
+            return value
+        }
     }
 
     private mutating func noteUnknown() {

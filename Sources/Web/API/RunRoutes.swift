@@ -88,9 +88,7 @@ struct RunRoutes {
         if streams || wait != nil { try gateway.checkOpen() }
         let body = try await request.json()
         var fields = try RequestFields(body)
-        var wanted = RunRequest(prompt: fields.string("prompt", length: 1...Self.maximumPromptCharacters))
-        wanted.session = fields.optionalID("sessionId")
-        fields.nested("options") { options in readOptions(&options, into: &wanted) }
+        let wanted = Self.request(&fields)
         try fields.finish()
         // The members are written in order, so the same request has the same digest however it was formatted.
         let digest = Digest.of("\(principal.user)\n" + body.text)
@@ -136,10 +134,18 @@ struct RunRoutes {
         return response
     }
 
-    private func readOptions(_ options: inout RequestFields, into wanted: inout RunRequest) {
+    /// What is asked of a run: the members that start one, and that a schedule keeps.
+    static func request(_ fields: inout RequestFields) -> RunRequest {
+        var wanted = RunRequest(prompt: fields.string("prompt", length: 1...maximumPromptCharacters))
+        wanted.session = fields.optionalID("sessionId")
+        fields.nested("options") { options in readOptions(&options, into: &wanted) }
+        return wanted
+    }
+
+    private static func readOptions(_ options: inout RequestFields, into wanted: inout RunRequest) {
         wanted.model = options.optionalString("model", length: 3...200)
         wanted.instructions = options.optionalString("instructions", length: 1...20_000)
-        wanted.tools = options.optionalStrings("tools", maximumCount: Self.maximumTools).map { tools in
+        wanted.tools = options.optionalStrings("tools", maximumCount: maximumTools).map { tools in
             var seen: Set<String> = []
             return tools.filter { seen.insert($0).inserted }
         }

@@ -1,5 +1,6 @@
 import Accounts
 import Agents
+import Automation
 import Domain
 import HTTPTypes
 import Hummingbird
@@ -26,6 +27,9 @@ public struct WebServer: Sendable {
         public let knowledge: any KnowledgeStore
         public let gateway: LiveGateway
         public let queues: QueueService
+        public let schedules: ScheduleService
+        public let webhooks: WebhookService
+        public let events: MetaEventService
         /// Notified when a job became available.
         public let jobs: Signal
         public let health: @Sendable () async -> HealthReport
@@ -34,8 +38,9 @@ public struct WebServer: Sendable {
 
         public init(
             accounts: AccountService, erasure: ErasureService, audit: AuditService, usage: any UsageStore, runs: RunService,
-            knowledge: any KnowledgeStore, gateway: LiveGateway, queues: QueueService,
-            jobs: Signal, health: @escaping @Sendable () async -> HealthReport,
+            knowledge: any KnowledgeStore, gateway: LiveGateway, queues: QueueService, schedules: ScheduleService,
+            webhooks: WebhookService, events: MetaEventService, jobs: Signal,
+            health: @escaping @Sendable () async -> HealthReport,
             metrics: @escaping @Sendable () async -> String
         ) {
             self.accounts = accounts
@@ -46,6 +51,9 @@ public struct WebServer: Sendable {
             self.knowledge = knowledge
             self.gateway = gateway
             self.queues = queues
+            self.schedules = schedules
+            self.webhooks = webhooks
+            self.events = events
             self.jobs = jobs
             self.health = health
             self.metrics = metrics
@@ -71,6 +79,9 @@ public struct WebServer: Sendable {
             + PlatformRoutes(accounts: accounts, erasure: erasure).routes
             + QueueRoutes(queues: services.queues).routes
             + RunRoutes(runs: services.runs, gateway: services.gateway).routes
+            + ScheduleRoutes(schedules: services.schedules).routes
+            + WebhookRoutes(webhooks: services.webhooks).routes
+            + MetaEventRoutes(events: services.events).routes
             + KnowledgeRoutes(
                 store: services.knowledge, search: KnowledgeSearch(store: services.knowledge), ambient: ambient,
                 jobs: services.jobs

@@ -39,6 +39,8 @@ struct ServerConfiguration: Sendable {
     var workerSlots: Int
     var metrics: MetricsChoice
     var retention: RetentionPolicy
+    /// Inward networks that webhooks may reach.
+    var webhookNetworks: [IPNetwork]
     var drain: Duration
     var logLevel: Logger.Level
     /// `nil`: text on a terminal, else JSON.
@@ -91,6 +93,7 @@ struct ServerConfiguration: Sendable {
         workerSlots = settings.int(.workerSlots, in: 1...1000)
         metrics = MetricsChoice(&settings)
         retention = Self.retention(&settings)
+        webhookNetworks = Self.webhookNetworks(&settings)
         drain = settings.seconds(.drain, in: 0...300)
         logLevel = settings.choice(.logLevel, Logger.Level.self) ?? .info
         logFormat = Self.logFormat(&settings)
@@ -103,6 +106,16 @@ struct ServerConfiguration: Sendable {
     }
 
     private static let maximumRetentionDays = 36_500
+
+    private static func webhookNetworks(_ settings: inout SettingsReader) -> [IPNetwork] {
+        settings.list(.webhookNetworks).compactMap { text in
+            let network = IPNetwork(text)
+            if network == nil {
+                settings.fault(.webhookNetworks, "must hold addresses and networks like 10.1.0.0/16 or fd00::/8.")
+            }
+            return network
+        }
+    }
 
     private static func retention(_ settings: inout SettingsReader) -> RetentionPolicy {
         var ages: [RetainedRows: Duration] = [:]

@@ -110,7 +110,8 @@ extension Setting {
         "Whether this process works on jobs: on, off (it serves only), or only (it serves nothing but metrics and health). Off and only need DATABASE_URL.",
         default: "on")
     static let queues = Setting(
-        "SBA_QUEUES", .serve, "Queues that this process works on, separated by commas: run, index_document. All when absent.")
+        "SBA_QUEUES", .serve,
+        "Queues that this process works on, separated by commas: run, index_document, schedule, webhook. All when absent.")
     static let metricsHost = Setting(
         "SBA_METRICS_HOST", .serve, "Address of the second port. Anything but loopback needs SBA_METRICS_TOKEN.",
         default: "127.0.0.1")
@@ -125,6 +126,10 @@ extension Setting {
     static let drain = Setting(
         "SBA_DRAIN_SECONDS", .serve, "How long a shutdown lets running work finish before handing it back, 0 to 300.",
         default: "10")
+    static let webhookNetworks = Setting(
+        "SBA_WEBHOOK_ALLOWED_NETWORKS", .serve,
+        "Networks that webhooks may reach although they are inward, and by http too, separated by commas, like 10.1.0.0/16. None when absent."
+    )
     /// What is kept for how long.
     static let retention: [(rows: RetainedRows, setting: Setting)] = [
         (
@@ -165,6 +170,23 @@ extension Setting {
             Setting(
                 "SBA_RETENTION_SIGN_INS_DAYS", .serve,
                 "Days until ended sign-ins, expired tokens, invitations and resets are deleted, 0 for never.", default: "7")
+        ),
+        (
+            .scheduleFirings,
+            Setting(
+                "SBA_RETENTION_FIRINGS_DAYS", .serve,
+                "Days until firings of schedules are deleted, which runs outlive, 0 for never.", default: "90")
+        ),
+        (
+            .deliveries,
+            Setting(
+                "SBA_RETENTION_DELIVERIES_DAYS", .serve,
+                "Days until events that webhooks were told are deleted, with their deliveries, 0 for never.", default: "30")
+        ),
+        (
+            .metaEvents,
+            Setting(
+                "SBA_RETENTION_META_EVENTS_DAYS", .serve, "Days until meta events are deleted, 0 for never.", default: "400")
         ),
     ]
 
@@ -217,7 +239,8 @@ extension Setting {
             secretKey, secretKeyPrevious, adminEmail, adminPassword, registration, signInAddressLimit, signInAccountLimit,
             mailDirectory, supabaseURL, supabaseSecret, issuersFile, model, openAIBaseURL,
             openAIKey, connectTimeout, firstByteTimeout, idleTimeout, totalTimeout, toolsFile, sampleKnowledge, worker, queues,
-            workerSlots, drain, metricsHost, metricsPort, metricsToken, logLevel, logFormat, databaseURL, databaseSystemURL,
+            workerSlots, drain, metricsHost, metricsPort, metricsToken, webhookNetworks, logLevel, logFormat, databaseURL,
+            databaseSystemURL,
             databaseListenURL, databasePooler, databaseConnections,
             databaseWait, statementTimeout, slowQuery,
         ] + retention.map(\.setting) + [databaseOwnerURL, url, email, password, token]

@@ -34,7 +34,10 @@ struct APIOperation: Sendable {
         path.split(separator: "/").prefix { $0 != "{id}" }.last.map(String.init) ?? ""
     }
 
-    func path(id: String) -> String { path.replacing("{id}", with: id) }
+    /// - Parameter delivery: one of the webhook `id`.
+    func path(id: String, delivery: String? = nil) -> String {
+        path.replacing("{id}", with: id).replacing("{delivery}", with: delivery ?? id).replacing("{type}", with: "no.type")
+    }
 
     /// Whether a role may use it, as far as that depends on the role.
     func isAllowed(to role: Role) -> Bool {

@@ -84,7 +84,8 @@ struct IsolationCheck {
         }
         let token = other.tokens[.owner] ?? ""
         let elsewhere = try await client.exchange(
-            operation.method, operation.path(id: mine.ids[operation.resource] ?? noID), token: token,
+            operation.method, operation.path(id: mine.ids[operation.resource] ?? noID, delivery: mine.ids["deliveries"]),
+            token: token,
             headers: [("X-Tenant-Id", mine.id)], body: operation.example)
         let named = ("\(elsewhere.status)", elsewhere.status == 404)
         guard operation.hasID else {
@@ -98,7 +99,7 @@ struct IsolationCheck {
         }
         guard let id = mine.ids[operation.resource] else { return [("no example", false), named] }
         let answer = try await client.exchange(
-            operation.method, operation.path(id: id), token: token, body: operation.example)
+            operation.method, operation.path(id: id, delivery: mine.ids["deliveries"]), token: token, body: operation.example)
         return [("\(answer.status)", answer.status == 404), named]
     }
 

@@ -6,6 +6,7 @@ struct TrialTenant {
     /// Where what a tenant has can be read by its id.
     static let places = [
         "runs": "/api/agent/runs/", "documents": "/api/knowledge/documents/", "users": "/api/users/", "tenants": "/api/tenants/",
+        "schedules": "/api/schedules/", "webhooks": "/api/webhooks/",
     ]
 
     let id: String
@@ -55,11 +56,27 @@ struct TrialTenant {
             ("documents", "/api/knowledge/documents", 202, ["title": .string(marker), "text": .string(marker)]),
             ("api-keys", "/api/api-keys", 201, ["name": .string(marker), "scopes": ["runs:read"]]),
             ("invitations", "/api/invitations", 201, ["email": .string("\(marker)@example.invalid"), "role": "viewer"]),
+            (
+                "schedules", "/api/schedules", 201,
+                ["name": .string(marker), "cron": "@yearly", "run": ["prompt": .string(marker)]]
+            ),
+            ("webhooks", "/api/webhooks", 201, ["url": .string("https://\(marker).invalid/"), "events": ["webhook.test"]]),
         ]
+        let owner = tokens[.owner] ?? ""
         for (resource, path, status, body) in bodies {
-            let made = try await client.exchange("POST", path, token: tokens[.owner] ?? "", body: body).json(status)
+            let made = try await client.exchange("POST", path, token: owner, body: body).json(status)
             filled.ids[resource] = made["id"]?.string
         }
+        let delivery = try await client.exchange(
+            "POST", "/api/webhooks/\(filled.ids["webhooks"] ?? "")/test", token: owner
+        ).json(202)
+        filled.ids["deliveries"] = delivery["id"]?.string
+        _ = try await client.exchange(
+            "PUT", "/api/meta-events/schemas/\(marker)", token: owner, body: ["schema": ["type": "object"]]
+        ).json(200)
+        _ = try await client.exchange(
+            "POST", "/api/meta-events", token: owner, body: ["events": [["type": .string(marker), "data": [:]]]]
+        ).json(202)
         return filled
     }
 

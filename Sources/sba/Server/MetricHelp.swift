@@ -15,6 +15,8 @@ enum MetricHelp {
         "sba_run_duration_ms": "Time from a run's creation to its leaving a worker.",
         "sba_runs": "Unfinished runs, by status.",
         "sba_runs_total": "Runs that left a worker, by the status they had then.",
+        "sba_schedule_firings_total": "Runs that schedules began at their times, by this process.",
+        "sba_webhook_deliveries_total": "Deliveries of events to webhooks that this process made.",
         "sba_storage_duration_ms": "Time of one batch of a repository method, waiting included, by method.",
         "sba_storage_commits_total": "Commits that changed the database.",
         "sba_tool_call_duration_ms": "Time of one dispatch of a tool.",

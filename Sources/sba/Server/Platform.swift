@@ -1,5 +1,6 @@
 import Accounts
 import Agents
+import Automation
 import Coordination
 import CoreMetrics
 import Domain
@@ -24,7 +25,7 @@ struct Platform {
     private let erasure: ErasureService
     let knowledge: KnowledgeRepository
     /// Of every kind of job there is.
-    private static let queues = [KnowledgeRepository.indexJob, RunExecutor.kind]
+    private static let queues = [KnowledgeRepository.indexJob, RunExecutor.kind, ScheduleHandler.kind, WebhookHandler.kind]
     static var queueNames: [String] { queues.map(\.rawValue) }
 
     let jobs: JobRepository
@@ -36,6 +37,12 @@ struct Platform {
     private let enqueued: Signal
     private let isHeldAlone: Bool
     private let wakeUp: JobWakeUp?
+    private let scheduleStore: ScheduleRepository
+    private let webhookStore: WebhookRepository
+    /// Seals what rests in the database.
+    private let sealer: SecretSealer
+    /// Leads to the addresses that tenants name, and not inward.
+    private let outward: OutwardHTTP
     private let hasher: PasswordHasher
     private let models: ModelCatalog
     private let tools: ToolCatalog
@@ -63,9 +70,8 @@ struct Platform {
         wakeUp = database.postgres.map { JobWakeUp(engine: $0, listen: database.listen, ambient: .system, logger: logger) }
         enqueued = Signal(passingOnTo: signal)
         let cache = isHeldAlone ? StandingCacheHandle() : nil
-        let signingKeys = SigningKeys(
-            store: SigningKeyRepository(engine: engine),
-            sealer: SecretSealer(secret: database.secret, previous: database.otherSecret), ambient: ambient)
+        sealer = SecretSealer(secret: database.secret, previous: database.otherSecret)
+        let signingKeys = SigningKeys(store: SigningKeyRepository(engine: engine), sealer: sealer, ambient: ambient)
         let tokens = try await TokenService(keys: try await signingKeys.load(), now: ambient.now)
         hasher = PasswordHasher()
         let mailer: any Mailer =
@@ -84,6 +90,9 @@ struct Platform {
         jobs = JobRepository(engine: engine)
         queueStore = QueueRepository(engine: engine)
         runs = RunRepository(engine: engine, ambient: ambient)
+        scheduleStore = ScheduleRepository(engine: engine)
+        webhookStore = WebhookRepository(engine: engine)
+        outward = OutwardHTTP(allowed: configuration.webhookNetworks)
         models = Self.models(configuration, http: http, logger: logger)
         tools = try Self.tools(configuration, http: http, knowledge: KnowledgeSearch(store: knowledge))
     }
@@ -136,7 +145,7 @@ struct Platform {
         }
         let retention = RetentionService(
             store: RetentionRepository(engine: engine, ambient: ambient), policy: configuration.retention, logger: logger)
-        if worker != nil { services.append(NamedService("retention", retention)) }
+        if worker != nil { services += [NamedService("retention", retention)] + automation }
         if let clock { services.append(NamedService("clock", clock.service)) }
         if let wakeUp { services.append(NamedService("wake-up", wakeUp.service(enqueued: enqueued, worker: signal))) }
         var group = ServiceGroupConfiguration(
@@ -144,6 +153,20 @@ struct Platform {
             gracefulShutdownSignals: [.sigterm, .sigint], logger: logger)
         group.maximumGracefulShutdownDuration = configuration.drain + Self.shutdownMargin
         try await ServiceGroup(configuration: group).run()
+    }
+
+    /// What begins work by itself.
+    private var automation: [NamedService] {
+        [
+            NamedService(
+                "schedules", Scheduler(store: scheduleStore, available: enqueued, ambient: ambient, logger: logger)),
+            NamedService(
+                "events", EventDispatcher(store: webhookStore, available: enqueued, ambient: ambient, logger: logger)),
+        ]
+    }
+
+    private var runService: RunService {
+        RunService(store: runs, models: models, tools: tools, bus: bus, jobs: enqueued, ambient: ambient)
     }
 
     /// The second port, unless its default is taken and nobody asked for it.
@@ -177,9 +200,12 @@ struct Platform {
             accounts: accounts, erasure: erasure,
             audit: AuditService(store: AuditRepository(engine: engine), ambient: ambient),
             usage: UsageRepository(engine: engine),
-            runs: RunService(store: runs, models: models, tools: tools, bus: bus, jobs: enqueued, ambient: ambient),
-            knowledge: knowledge, gateway: gateway,
-            queues: QueueService(store: queueStore, available: enqueued, ambient: ambient), jobs: enqueued,
+            runs: runService, knowledge: knowledge, gateway: gateway,
+            queues: QueueService(store: queueStore, available: enqueued, ambient: ambient),
+            schedules: ScheduleService(store: scheduleStore, runs: runService, available: enqueued, ambient: ambient),
+            webhooks: WebhookService(
+                store: webhookStore, sealer: sealer, http: outward, available: enqueued, ambient: ambient),
+            events: MetaEventService(store: MetaEventRepository(engine: engine), ambient: ambient), jobs: enqueued,
             health: { await health() }, metrics: { await metrics(nil) })
     }
 
@@ -187,12 +213,17 @@ struct Platform {
         var pace = JobWorkerConfiguration()
         pace.name = "\(ProcessInfo.processInfo.hostName):\(ProcessInfo.processInfo.processIdentifier)"
         pace.drain = configuration.drain
+        let authorizer = MembershipAuthorizer(accounts: accounts)
         let executor = RunExecutor(
-            store: runs, bus: bus, models: models, tools: tools,
-            authorizer: MembershipAuthorizer(accounts: accounts), slots: configuration.workerSlots, ambient: ambient,
+            store: runs, bus: bus, models: models, tools: tools, authorizer: authorizer, slots: configuration.workerSlots,
+            ambient: ambient,
             logger: logger)
         let indexer = IndexJobHandler(indexer: DocumentIndexer(store: knowledge))
-        let handlers: [any JobHandler] = [executor, indexer]
+        let handlers: [any JobHandler] = [
+            executor, indexer,
+            ScheduleHandler(store: scheduleStore, runs: runService, authorizer: authorizer, logger: logger),
+            WebhookHandler(store: webhookStore, sealer: sealer, http: outward, ambient: ambient),
+        ]
         return JobWorker(
             store: jobs, handlers: handlers.filter { configuration.queues?.contains($0.kind.rawValue) ?? true },
             configuration: pace, signal: signal, ambient: ambient, logger: logger)

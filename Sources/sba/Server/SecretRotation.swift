@@ -1,4 +1,5 @@
 import Accounts
+import Automation
 import Domain
 import Storage
 
@@ -45,7 +46,9 @@ struct SecretRotation {
 
     private func reseal(_ engine: any SQLEngine, _ sealer: SecretSealer) async throws -> Int {
         let keys = SigningKeys(store: SigningKeyRepository(engine: engine), sealer: sealer, ambient: .system)
-        let count = await Result { try await keys.reseal() }
+        let count = await Result {
+            try await keys.reseal() + WebhookService.reseal(WebhookRepository(engine: engine), sealer)
+        }
         await engine.close()
         return try count.get()
     }
