@@ -78,10 +78,10 @@ let package = Package(
         library("Knowledge", ["Domain", "CHTMLReader"]),
         library("Agents", ["Domain", "Queue", "Models", "Knowledge", .logging, .metrics]),
         library("Accounts", ["Domain", .crypto, .cryptoExtras, .jwtKit]),
-        library("Operations", ["Domain", "Queue", "Accounts", .serviceLifecycle, .logging, .metrics]),
+        library("Operations", ["Domain", "Queue", "Accounts", .logging, .metrics]),
         library(
             "Automation",
-            ["Domain", "Queue", "Models", "Agents", "Accounts", .serviceLifecycle, .crypto, .logging, .metrics]),
+            ["Domain", "Queue", "Models", "Agents", "Accounts", .crypto, .logging, .metrics]),
         library("Coordination", ["Domain"]),
         library(
             "Storage",

@@ -1,10 +1,10 @@
 import Domain
 import Logging
 import Metrics
-import ServiceLifecycle
+import Queue
 
 /// Fires the schedules whose time has come. Every process that works looks each second; none leads.
-public struct Scheduler: Service {
+public struct Scheduler: Sendable {
     private static let interval: Duration = .seconds(1)
     /// Schedules that are looked at together.
     private static let maximumDue = 100
@@ -22,15 +22,9 @@ public struct Scheduler: Service {
         self.logger = logger
     }
 
-    public func run() async throws {
-        await cancelWhenGracefulShutdown {
-            while !Task.isCancelled {
-                do { _ = try await fireDue() } catch {
-                    if !Task.isCancelled { logger.error("Schedules cannot be fired.", metadata: ["error": "\(error)"]) }
-                }
-                try? await Task.sleep(for: Self.interval)
-            }
-        }
+    /// Looks for as long as the process runs.
+    public var service: PeriodicService {
+        PeriodicService(every: Self.interval, failure: "Schedules cannot be fired.", logger: logger) { _ = try await fireDue() }
     }
 
     /// Fires every schedule that is due, unless another process does; answers how many runs that makes.

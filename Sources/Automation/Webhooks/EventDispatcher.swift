@@ -1,10 +1,10 @@
 import Domain
 import Logging
 import Metrics
-import ServiceLifecycle
+import Queue
 
 /// Makes deliveries of pending events. Every process that works looks each second; none leads.
-public struct EventDispatcher: Service {
+public struct EventDispatcher: Sendable {
     private static let interval: Duration = .seconds(1)
     /// Events that are looked at together.
     private static let maximumPending = 500
@@ -24,15 +24,9 @@ public struct EventDispatcher: Service {
         self.logger = logger
     }
 
-    public func run() async throws {
-        await cancelWhenGracefulShutdown {
-            while !Task.isCancelled {
-                do { _ = try await dispatch() } catch {
-                    if !Task.isCancelled { logger.error("Events cannot be sent on.", metadata: ["error": "\(error)"]) }
-                }
-                try? await Task.sleep(for: Self.interval)
-            }
-        }
+    /// Looks for as long as the process runs.
+    public var service: PeriodicService {
+        PeriodicService(every: Self.interval, failure: "Events cannot be sent on.", logger: logger) { _ = try await dispatch() }
     }
 
     /// Sends every pending event on, unless another process does; answers how many deliveries that makes.

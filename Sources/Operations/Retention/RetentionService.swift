@@ -1,10 +1,10 @@
 import Domain
 import Logging
 import Metrics
-import ServiceLifecycle
+import Queue
 
 /// Deletes what is old, once an hour in one of the processes, a few rows at a time.
-public struct RetentionService: Service {
+public struct RetentionService: Sendable {
     static let interval: Duration = .seconds(3600)
     /// How often a process looks whether it is time.
     private static let look: Duration = .seconds(60)
@@ -23,28 +23,20 @@ public struct RetentionService: Service {
         self.logger = logger
     }
 
-    public func run() async throws {
-        await cancelWhenGracefulShutdown {
-            while !Task.isCancelled {
-                await pruneIfDue()
-                try? await Task.sleep(for: Self.look)
-            }
-        }
+    /// Looks for as long as the process runs.
+    public var service: PeriodicService {
+        PeriodicService(every: Self.look, failure: "What is old could not be deleted.", logger: logger, work: pruneIfDue)
     }
 
     /// Prunes if it is time and no other process has begun.
-    public func pruneIfDue() async {
-        do {
-            guard try await store.isDue("retention", every: Self.interval) else { return }
-            for rows in RetainedRows.allCases {
-                guard let age = policy.ages[rows] else { continue }
-                let count = try await prune(rows, age)
-                guard count > 0 else { continue }
-                Counter(label: "sba_pruned_rows_total", dimensions: [("rows", rows.rawValue)]).increment(by: Int64(count))
-                logger.info("Deleted what was old.", metadata: ["rows": "\(rows.rawValue)", "count": "\(count)"])
-            }
-        } catch {
-            logger.error("What is old could not be deleted.", metadata: ["error": "\(error)"])
+    private func pruneIfDue() async throws {
+        guard try await store.isDue("retention", every: Self.interval) else { return }
+        for rows in RetainedRows.allCases {
+            guard let age = policy.ages[rows] else { continue }
+            let count = try await prune(rows, age)
+            guard count > 0 else { continue }
+            Counter(label: "sba_pruned_rows_total", dimensions: [("rows", rows.rawValue)]).increment(by: Int64(count))
+            logger.info("Deleted what was old.", metadata: ["rows": "\(rows.rawValue)", "count": "\(count)"])
         }
     }
 

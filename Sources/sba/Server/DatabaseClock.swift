@@ -1,6 +1,6 @@
 import Domain
 import Logging
-import ServiceLifecycle
+import Queue
 import Storage
 import Synchronization
 
@@ -47,23 +47,7 @@ final class DatabaseClock: Sendable {
     }
 
     /// Measures for as long as the process runs.
-    var service: some Service { Running(clock: self) }
-
-    private struct Running: Service {
-        let clock: DatabaseClock
-
-        func run() async throws {
-            await cancelWhenGracefulShutdown {
-                while !Task.isCancelled {
-                    try? await Task.sleep(for: DatabaseClock.interval)
-                    guard !Task.isCancelled else { return }
-                    do {
-                        try await clock.measure()
-                    } catch {
-                        clock.logger.warning("The database's clock could not be read.", metadata: ["error": "\(error)"])
-                    }
-                }
-            }
-        }
+    var service: PeriodicService {
+        PeriodicService(every: Self.interval, failure: "The database's clock could not be read.", logger: logger, work: measure)
     }
 }

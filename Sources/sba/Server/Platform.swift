@@ -140,12 +140,12 @@ struct Platform {
                 host: configuration.host, port: configuration.port, logger: logger, onRunning: onReady)
             services += [
                 NamedService("http", application), NamedService("gateway", gateway),
-                NamedService("signing-keys", SigningKeyWatch(accounts: accounts, logger: logger)),
+                NamedService("signing-keys", signingKeyWatch),
             ]
         }
         let retention = RetentionService(
             store: RetentionRepository(engine: engine, ambient: ambient), policy: configuration.retention, logger: logger)
-        if worker != nil { services += [NamedService("retention", retention)] + automation }
+        if worker != nil { services += [NamedService("retention", retention.service)] + automation }
         if let clock { services.append(NamedService("clock", clock.service)) }
         if let wakeUp { services.append(NamedService("wake-up", wakeUp.service(enqueued: enqueued, worker: signal))) }
         var group = ServiceGroupConfiguration(
@@ -159,10 +159,18 @@ struct Platform {
     private var automation: [NamedService] {
         [
             NamedService(
-                "schedules", Scheduler(store: scheduleStore, available: enqueued, ambient: ambient, logger: logger)),
+                "schedules",
+                Scheduler(store: scheduleStore, available: enqueued, ambient: ambient, logger: logger).service),
             NamedService(
-                "events", EventDispatcher(store: webhookStore, available: enqueued, ambient: ambient, logger: logger)),
+                "events",
+                EventDispatcher(store: webhookStore, available: enqueued, ambient: ambient, logger: logger).service),
         ]
+    }
+
+    /// Takes over signing keys that another process has added, well before they sign.
+    private var signingKeyWatch: PeriodicService {
+        PeriodicService(
+            every: .seconds(30), failure: "The signing keys could not be read.", logger: logger, work: accounts.reloadSigningKeys)
     }
 
     private var runService: RunService {
