@@ -405,7 +405,7 @@ extension PostgresIsolationTests {
         worker, started_at): jobs
         """,
         "sba_system INSERT, SELECT, UPDATE (virtual_time, paused_at, tenant_concurrency): job_queues",
-        "sba_system INSERT, SELECT, UPDATE (weight, concurrency): job_shares",
+        "sba_system DELETE, INSERT, SELECT, UPDATE (weight, concurrency): job_shares",
         "sba_system INSERT, SELECT: external_identities", "sba_system INSERT, SELECT, UPDATE (next_at): upkeep",
         "sba_system DELETE, SELECT (created_at): idempotency_keys meta_events schedule_firings",
         """

@@ -100,6 +100,11 @@ struct QueueStoreConformanceTests {
             let queues = try await database.queues.queues()
             #expect(queues.map(\.kind.rawValue) == ["other", "test"])
             #expect(queues.map(\.tenantConcurrency) == [nil, 7])
+            try await database.queues.removeShare(Self.kind, of: tenant, audit: .test())
+            #expect(try await database.queues.shares(Self.kind, page: PageRequest()).items.isEmpty)
+            await #expect(throws: Problem(.notFound, "The tenant has no share of its own in this queue.")) {
+                try await database.queues.removeShare(Self.kind, of: tenant, audit: .test())
+            }
             await #expect(throws: Problem(.notFound, "There is no such queue or tenant.")) {
                 try await database.queues.setShare(JobKind(rawValue: "unknown"), share, audit: .test())
             }

@@ -111,7 +111,7 @@ struct SourceRules {
             "tenant", "memberships", "signingKeys", "addFirst", "rotate", "reseal", "users", "tenants", "setOperator",
             "allowsOrigin", "invitation", "accept", "begin", "refreshToken", "end", "endAll", "setPassword",
             "addPasswordReset", "passwordReset", "resetPassword", "note", "admit", "key", "platformEntries", "erase",
-            "beginExport", "exportPage", "scrub", "register", "queues", "changeQueue", "shares", "setShare",
+            "beginExport", "exportPage", "scrub", "register", "queues", "changeQueue", "shares", "setShare", "removeShare",
             "jobs", "job", "requeue", "giveUp", "edit", "isDue", "prune", "due", "pending", "settle",
         ]
         var checked = 0

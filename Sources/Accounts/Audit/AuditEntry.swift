@@ -45,6 +45,8 @@ public enum AuditAction: String, CaseIterable, Sendable {
     case webhookReplayed = "webhook.replayed"
     case eventSchemaChanged = "event_schema.changed"
     case eventSchemaDeleted = "event_schema.deleted"
+    /// Of a newer release, whose processes work on the same database.
+    case unknown
 }
 
 /// Who asks for something, and how the request came.

@@ -52,6 +52,16 @@ public struct QueueService: Sendable {
         available.notify()
     }
 
+    /// Takes a tenant's share of a queue away: what holds for everybody holds for it again.
+    ///
+    /// - Throws: `Problem` with `not_found` when it has none.
+    public func removeShare(_ kind: JobKind, of tenant: TenantID, requester: Requester) async throws {
+        let details: JSONValue = ["tenantId": .string("\(tenant)"), "removed": true]
+        try await store.removeShare(
+            kind, of: tenant, audit: entry(.queueChanged, "queue/\(kind.rawValue)", details, requester))
+        available.notify()
+    }
+
     // MARK: Jobs
 
     /// Jobs of a queue in one state, the last enqueued first.

@@ -23,6 +23,11 @@ public protocol QueueStore: Sendable {
     /// - Throws: `Problem` with `not_found` for an unknown queue or tenant.
     func setShare(_ kind: JobKind, _ share: QueueShare, audit: AuditEntry) async throws
 
+    /// Takes a tenant's share away: what holds for everybody holds for it again.
+    ///
+    /// - Throws: `Problem` with `not_found` when it has none.
+    func removeShare(_ kind: JobKind, of tenant: TenantID, audit: AuditEntry) async throws
+
     /// Jobs in one state, the last enqueued first. That they were read is noted.
     func jobs(_ kind: JobKind, in state: JobState, page: PageRequest, reading: AuditEntry) async throws -> Page<JobRecord>
 

@@ -18,7 +18,8 @@ public struct AuditRepository: AuditStore {
             requester: Requester(
                 user: row.optionalUUID(2).map { UserID($0) }, apiKey: row.optionalUUID(3).map { APIKeyID($0) },
                 address: row.optionalText(4), requestID: row.text(5)),
-            action: row.value(6), target: row.optionalText(7), details: row.json(8), time: row.time(9))
+            action: AuditAction(rawValue: row.text(6)) ?? .unknown, target: row.optionalText(7), details: row.json(8),
+            time: row.time(9))
     }
 
     public func entries(

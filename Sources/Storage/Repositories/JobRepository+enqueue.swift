@@ -118,17 +118,22 @@ extension JobRepository {
 
     public func enqueue(tenant: TenantID, _ jobs: [NewJob]) async throws -> Set<JobID> {
         guard !jobs.isEmpty else { return [] }
-        let stored = stride(from: 0, to: jobs.count, by: Self.maximumTogether).map { start in
+        let inserts = Self.inserts(tenant: tenant, jobs)
+        let answers = try await engine.write(Batch(.tenant(tenant), inserts, isRepeatable: true))
+        let inserted = zip(inserts, answers).filter { $0.0.sql.hasPrefix("INSERT") }.reduce(0) { $0 + $1.1.changes }
+        guard inserted < jobs.count else { return Set(jobs.map(\.id)) }
+        // Unique ones keep others away; or an earlier try had stored them. Each is looked up by itself: in a join PostgreSQL
+        // would read the whole of a table that was empty when it planned this.
+        let lookups = stride(from: 0, to: jobs.count, by: Self.maximumTogether).map { start in
             let ids = Bucket(rows: jobs[start..<min(start + Self.maximumTogether, jobs.count)].map { [.id($0.id)] }, after: 1)
             return SQLStatement(
                 """
-                SELECT jobs.id FROM (VALUES \(ids.places)) AS n JOIN jobs ON jobs.id = n.column1 AND jobs.tenant_id = ?1
+                SELECT (SELECT id FROM jobs WHERE id = n.column1 AND tenant_id = ?1) FROM (VALUES \(ids.places)) AS n
                 """,
                 [.id(tenant)] + ids.arguments)
         }
-        let inserts = Self.inserts(tenant: tenant, jobs)
-        let answers = try await engine.write(Batch(.tenant(tenant), inserts + stored, isRepeatable: true))
-        return Set(answers[inserts.count...].flatMap(\.rows).map { $0.id(0) })
+        let rows = try await engine.read(Batch(.tenant(tenant), lookups)).flatMap(\.rows)
+        return Set(rows.compactMap { $0.optionalUUID(0).map { JobID($0) } })
     }
 
     /// Makes jobs available whose time has come, with the place of one that comes now.

@@ -85,6 +85,12 @@ public struct QueueRepository: QueueStore {
         }
     }
 
+    public func removeShare(_ kind: JobKind, of tenant: TenantID, audit: AuditEntry) async throws {
+        try await change(
+            "DELETE FROM job_shares WHERE kind = ?1 AND tenant_id = ?2", [.text(kind.rawValue), .id(tenant)],
+            otherwise: Problem(.notFound, "The tenant has no share of its own in this queue."), audit)
+    }
+
     // MARK: Jobs
 
     private static let columns = """

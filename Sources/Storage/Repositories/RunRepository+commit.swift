@@ -79,7 +79,7 @@ extension RunRepository {
             let held = """
                  AND last_seq = ?5 AND EXISTS (
                     SELECT 1 FROM jobs
-                    WHERE id = ?6 AND tenant_id = ?1 AND subject = ?2 AND token = ?7 AND state = 'executing'
+                    WHERE id = ?6 AND tenant_id = ?1 AND subject = ?2 AND token = ?7 AND \(JobRepository.isExecuting)
                 )
                 """
             return [
@@ -88,7 +88,7 @@ extension RunRepository {
         case .takingIdle(let token, let lastSeq):
             let idle = """
                  AND last_seq = ?5 AND NOT EXISTS (
-                    SELECT 1 FROM jobs WHERE tenant_id = ?1 AND subject = ?2 AND state = 'executing'
+                    SELECT 1 FROM jobs WHERE tenant_id = ?1 AND subject = ?2 AND \(JobRepository.isExecuting)
                 )
                 """
             let cancelJobs = SQLStatement(

@@ -208,7 +208,7 @@ public struct RunRepository: RunStore {
             SQLStatement(
                 """
                 SELECT h.last_seq, h.token, h.cancel_requested, EXISTS (
-                    SELECT 1 FROM jobs j WHERE j.tenant_id = ?1 AND j.subject = ?2 AND j.state = 'executing'
+                    SELECT 1 FROM jobs j WHERE j.tenant_id = ?1 AND j.subject = ?2 AND j.\(JobRepository.isExecuting)
                 )
                 FROM run_heads h WHERE h.tenant_id = ?1 AND h.run_id = ?2
                 """,

@@ -143,7 +143,7 @@ extension WebhookRepository {
     /// A pending delivery whose job the lease holds: `?1` to `?4`.
     private static let held = """
         tenant_id = ?1 AND id = ?2 AND state = 'pending' AND EXISTS (
-            SELECT 1 FROM jobs WHERE id = ?3 AND tenant_id = ?1 AND token = ?4 AND state = 'executing'
+            SELECT 1 FROM jobs WHERE id = ?3 AND tenant_id = ?1 AND token = ?4 AND \(JobRepository.isExecuting)
         )
         """
 

@@ -36,6 +36,10 @@ struct QueueRoutes {
                 try await queues.setShare(Self.kind(context), share, requester: context.requester)
                 return .json(share.json)
             },
+            APIRoute(.delete, "/api/queues/{queue}/shares/{id}", .scope("platform:write")) { _, context in
+                try await queues.removeShare(Self.kind(context), of: try context.id(), requester: context.requester)
+                return .noContent
+            },
             APIRoute(.get, "/api/queues/{queue}/jobs", .scope("platform:read")) { request, context in
                 let page = try await queues.jobs(
                     Self.kind(context), in: try Self.state(request), page: try request.page(), requester: context.requester)

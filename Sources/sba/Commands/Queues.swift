@@ -91,7 +91,7 @@ struct Queues: AsyncParsableCommand {
             abstract: "Bounds how many jobs of one tenant are at work at one time, or sets one tenant's share.")
 
         @Argument(help: "The queue's name.") var name: String
-        @Argument(help: "How many, or 'none'.") var concurrency: String
+        @Argument(help: "How many, or 'none'; 'default' takes a tenant's share away.") var concurrency: String
         @Option(help: "Only for this tenant.") var tenant: String?
         @Option(help: "The tenant's turns to another's one, 1 to 1000.") var weight = 1
         @OptionGroup var connection: Runs.Connection
@@ -101,6 +101,9 @@ struct Queues: AsyncParsableCommand {
                 concurrency == "none" ? .null : Int64(concurrency).map { .int($0) } ?? .string(concurrency)
             guard let tenant else { return try await Queues.change(name, ["tenantConcurrency": bound], connection) }
             let path = "/api/queues/\(APIClient.segment(name))/shares/\(APIClient.segment(tenant))"
+            guard concurrency != "default" else {
+                return try await connection.ask("DELETE", path) { _ in "The tenant has no share of its own any more." }
+            }
             try await connection.ask("PUT", path, body: ["weight": .int(Int64(weight)), "concurrency": bound]) { share in
                 "The tenant has weight \(share["weight"]?.int ?? 1)."
             }

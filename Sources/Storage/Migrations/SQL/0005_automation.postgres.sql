@@ -169,6 +169,7 @@ GRANT SELECT, INSERT, UPDATE (schema, updated_at), DELETE ON event_schemas TO sb
 GRANT SELECT, INSERT ON meta_events TO sba_app;
 
 GRANT SELECT (tenant_id, id, next_at) ON schedules TO sba_system;
+GRANT DELETE ON job_shares TO sba_system;
 GRANT SELECT (created_at), DELETE ON schedule_firings, meta_events TO sba_system;
 GRANT SELECT (tenant_id, id, type, state, created_at), DELETE ON outbox TO sba_system;
 GRANT SELECT (tenant_id, id, sealed, previous_sealed, version), UPDATE (sealed, previous_sealed, version) ON webhooks TO sba_system;
