@@ -36,6 +36,16 @@ struct PostgresDialect: SQLDialect {
     let lockBoundedQueue: String? =
         "SELECT pg_advisory_xact_lock(7317002, hashtext(?1)) WHERE \(JobRepository.isBounded)"
 
+    /// Without a join: in one PostgreSQL would read, whole, a table that was empty when it planned this, or the index of all
+    /// that is at work, where what has ended lies dead while some transaction stays open. The arrays are made once.
+    func whereHeld(_ places: String) -> String {
+        func held(_ column: String) -> String { "ARRAY(SELECT \(column) FROM (VALUES \(places)) AS held)" }
+        return """
+            WHERE id = ANY (\(held("column1"))) AND token = (\(held("column2")))[array_position(\(held("column1")), id)]
+                AND \(JobRepository.isExecuting)
+            """
+    }
+
     let searchChunks = """
         SELECT c.document_id, c.id, c.title, c.heading, c.text, f.score
         FROM search_chunks(?2, ?3, ?4) AS f

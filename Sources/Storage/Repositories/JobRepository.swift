@@ -94,19 +94,12 @@ public struct JobRepository: JobStore {
     /// going by the index of all that is at work, where what has ended lies dead while some transaction stays open.
     static let isExecuting = "state IN ('executing', '')"
 
-    /// Statements over leases that each meets at most once, by the primary key: `held.column1` is the job, `column2` the
-    /// token. The ids stand there twice, for a table that was empty when this was planned would be joined whole.
-    private static func each(_ leases: [JobLease], set: String, _ arguments: [SQLValue] = []) -> SQLStatement {
-        let held = Bucket(rows: leases.map { [.id($0.job), .int($0.token)] }, after: arguments.count)
-        let ids = stride(from: 0, to: held.arguments.count, by: 2).map { "?\(arguments.count + $0 + 1)" }
+    /// Changes the jobs that leases hold, each found by its id. Of two leases of a job only the newer can hold it.
+    private func each(_ leases: [JobLease], set: String, _ arguments: [SQLValue] = []) -> SQLStatement {
+        let newest = Dictionary(leases.map { ($0.job, $0) }) { $0.token > $1.token ? $0 : $1 }.values
+        let held = Bucket(rows: newest.map { [.id($0.job), .int($0.token)] }, after: arguments.count)
         return SQLStatement(
-            """
-            UPDATE jobs SET \(set) FROM (VALUES \(held.places)) AS held
-            WHERE jobs.id IN (\(ids.joined(separator: ", "))) AND jobs.id = held.column1 AND jobs.token = held.column2
-                AND jobs.\(isExecuting)
-            RETURNING id, token
-            """,
-            arguments + held.arguments)
+            "UPDATE jobs SET \(set) \(engine.dialect.whereHeld(held.places)) RETURNING id, token", arguments + held.arguments)
     }
 
     private static func met(_ leases: [JobLease], _ answers: [ResultSet]) -> Set<JobLease> {
@@ -116,7 +109,7 @@ public struct JobRepository: JobStore {
 
     public func renew(_ leases: [JobLease], lease: Duration) async throws -> Set<JobLease> {
         guard !leases.isEmpty else { return [] }
-        let renewal = Self.each(leases, set: "lease_until = current_micros() + ?1", [.int(lease.microseconds)])
+        let renewal = each(leases, set: "lease_until = current_micros() + ?1", [.int(lease.microseconds)])
         return Self.met(leases, try await engine.write(Batch(.upkeep, [renewal], isRepeatable: true)))
     }
 
@@ -126,7 +119,7 @@ public struct JobRepository: JobStore {
 
     public func complete(_ leases: [JobLease]) async throws -> Set<JobLease> {
         guard !leases.isEmpty else { return [] }
-        return Self.met(leases, try await engine.write(Batch(.system, [Self.each(leases, set: Self.completed)])))
+        return Self.met(leases, try await engine.write(Batch(.system, [each(leases, set: Self.completed)])))
     }
 
     /// A job that a lease holds; `?1` to `?4` are its `place`.

@@ -38,8 +38,7 @@ public struct MetaEventRepository: MetaEventStore {
                 """
                 INSERT INTO outbox (tenant_id, id, type, data, state, occurred_at, created_at)
                 SELECT ?1, m.id, m.type, m.data, 'pending', m.occurred_at, current_micros()
-                FROM (VALUES \(places.places)) AS n JOIN meta_events m ON m.tenant_id = ?1 AND m.place = n.column1
-                WHERE \(OutgoingEvent.isWanted)
+                FROM meta_events m WHERE m.tenant_id = ?1 AND m.place IN (\(places.places)) AND \(OutgoingEvent.isWanted)
                 ON CONFLICT (tenant_id, id) DO NOTHING
                 """,
                 [.id(tenant)] + places.arguments),

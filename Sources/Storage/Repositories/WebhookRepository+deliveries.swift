@@ -25,10 +25,7 @@ extension WebhookRepository {
         guard !events.isEmpty else { return }
         let ids = Bucket(rows: events.map { [.id($0)] }, after: 1)
         let sent = SQLStatement(
-            """
-            UPDATE outbox SET state = 'sent' FROM (VALUES \(ids.places)) AS n
-            WHERE tenant_id = ?1 AND id = n.column1 AND state = 'pending'
-            """,
+            "UPDATE outbox SET state = 'sent' WHERE tenant_id = ?1 AND id IN (\(ids.places)) AND state = 'pending'",
             [.id(tenant)] + ids.arguments, expect: .rows(events.count, otherwise: EventMoved()))
         _ = try await engine.write(
             Batch(

@@ -119,6 +119,10 @@ public protocol SQLDialect: Sendable {
     /// Lets only one at a time claim from the queue `?1` if it bounds tenants; `nil` where writes wait anyway.
     var lockBoundedQueue: String? { get }
 
+    /// The end of an UPDATE of jobs that are at work under the leases in `places`, rows of `VALUES`: a job, which stands there
+    /// once, and a token.
+    func whereHeld(_ places: String) -> String
+
     /// Searches chunks by full text. Parameters: `?1` tenant, `?2` query as `fullTextQuery` gives it, `?3` collection or null,
     /// `?4` limit. Answers document, chunk, title, heading, text, score (larger is better).
     var searchChunks: String { get }

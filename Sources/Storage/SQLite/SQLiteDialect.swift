@@ -36,6 +36,13 @@ struct SQLiteDialect: SQLDialect {
 
     let lockBoundedQueue: String? = nil
 
+    func whereHeld(_ places: String) -> String {
+        """
+        FROM (VALUES \(places)) AS held
+        WHERE jobs.id = held.column1 AND jobs.token = held.column2 AND jobs.\(JobRepository.isExecuting)
+        """
+    }
+
     let searchChunks = """
         SELECT c.document_id, c.id, c.title, c.heading, c.text, -f.score
         FROM (
