@@ -62,7 +62,7 @@ public struct OutwardHTTP: OutgoingHTTP {
             return nil
         } catch {
             guard case .notConnected(let reason) = error else { return "must be a URL" }
-            return "must be a URL of https: \(reason)"
+            return "cannot be asked: \(reason)"
         }
     }
 

@@ -201,7 +201,10 @@ public struct JobWorker: Service {
                 let backoff = handler?.policy.backoff ?? Backoff()
                 let delay = backoff.delay(attempt: lease.attempt, random: ambient.random())
                 try await store.fail(lease, error: "\(error)", delay: delay)
-                logger.error("The job failed.", metadata: ["error": "\(error)", "attempt": "\(lease.attempt)"])
+                // What another server did not take is not this one's fault, and tried again.
+                logger.log(
+                    level: isLast || FailureClass(error) == .other ? .error : .notice, "The job failed.",
+                    metadata: ["error": "\(error)", "attempt": "\(lease.attempt)"])
                 return isLast ? "discarded" : "failed"
             }
         } catch is FenceLost {
