@@ -25,7 +25,7 @@ NOT_FITTING_DETAILS = (
     r"(The|A) cron expression ",
     r"The .+ field of the cron expression cannot be ",
     r"There is no (cron nickname|time zone) ",
-    r"url must (be a URL|be no inward address|begin with https://)",
+    r"url (cannot be asked|must (be a URL|be no inward address|begin with https://|have no fragment))",
     r"events\[\d+\]\.type has no schema; ",
     # The data of an event is held to the schema of its type.
     r"events\[\d+\]\.data\b",
