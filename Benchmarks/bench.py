@@ -522,7 +522,7 @@ def compare_queues(server: str, queue: Queue, rounds: int) -> None:
         print(f"| no-op jobs a second, {title} | {spread(rates['ours'])} | {spread(rates['peer'])} ({name}) | {ratio:.2f} |", flush=True)
 
 
-# What completes jobs, with their ids and tokens as arrays, for pgbench keeps no rows.
+# What completes jobs: as one would write it, for pgbench has their ids and tokens as arrays.
 COMPLETE = """
 UPDATE jobs SET state = 'completed', finished_at = current_micros(), lease_until = NULL, worker = NULL
 FROM unnest(:ids::uuid[], :tokens::bigint[]) AS held (column1, column2)
@@ -531,7 +531,7 @@ WHERE jobs.id = held.column1 AND jobs.token = held.column2 AND jobs.state = 'exe
 
 
 def compare_statements(folder: Path, server: str, queue: Queue, rounds: int) -> None:
-    """The worker against pgbench, which sends the statements that claim and complete, and does nothing with the answers."""
+    """The worker against pgbench, which sends the same claim, completes what it got, and does nothing with the answers."""
     claim = queue("--work", "statement")["claim"]
     for batch, jobs in ((10, 40_000), (100, 100_000)):
         values = {"?1": "'bench'", "?2": str(batch), "?3": "30000000", "?4": "'bench'", "?5": "0"}
@@ -554,7 +554,7 @@ def compare_statements(folder: Path, server: str, queue: Queue, rounds: int) -> 
             rates["pgbench"].append(batch * float(re.search(r"^tps = ([\d.]+)", output, re.M)[1]))
         ratio = statistics.median(rates["ours"]) / statistics.median(rates["pgbench"])
         print(f"| no-op jobs a second, batches of {batch}, 2 processes | {spread(rates['ours'])} "
-              f"| {spread(rates['pgbench'])} (pgbench, the same statements) | {100 * ratio:.0f} % |", flush=True)
+              f"| {spread(rates['pgbench'])} (pgbench, the same claim) | {100 * ratio:.0f} % |", flush=True)
 
 
 FINISHED = """
