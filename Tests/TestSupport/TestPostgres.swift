@@ -165,13 +165,6 @@ extension TestEngine {
     }
 }
 
-extension Result where Failure == any Error {
-    /// What the work came to, so that something can be closed before it is told.
-    public init(_ work: () async throws -> Success) async {
-        do { self = .success(try await work()) } catch { self = .failure(error) }
-    }
-}
-
 /// Lets a number of tasks go on at one time, in the order in which they came.
 private actor Turns {
     private var free: Int

@@ -35,15 +35,12 @@ public struct OutwardHTTP: OutgoingHTTP {
         // A literal is no name: the client connects to it, and looks for it in the certificate, as it is.
         let names = destination.literal == nil ? [destination.host: address] : [:]
         let client = HTTPClientTransport.makeClient(connect: timeouts.connect, connections: 1, addresses: names)
-        let head: OutgoingResponseHead
-        do {
-            head = try await HTTPClientTransport(client: client).exchange(request, timeouts: rest, receive: receive)
-        } catch {
-            try? await client.shutdown()
-            throw error
+        let result = await Result {
+            try await HTTPClientTransport(client: client).exchange(request, timeouts: rest, receive: receive)
         }
+        // What came of the exchange is known; how its connection closes changes nothing about it.
         try? await client.shutdown()
-        return head
+        return try result.get()
     }
 
     /// ASCII without blanks.

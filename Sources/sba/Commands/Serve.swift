@@ -146,9 +146,3 @@ struct Serve: AsyncParsableCommand {
         Terminal.announce(lines.joined(separator: "\n"))
     }
 }
-
-extension Result where Failure == any Error {
-    init(_ work: () async throws -> Success) async {
-        do { self = .success(try await work()) } catch { self = .failure(error) }
-    }
-}
