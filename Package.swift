@@ -14,6 +14,7 @@ extension Target.Dependency {
     static let asyncHTTPClient = product(name: "AsyncHTTPClient", package: "async-http-client")
     static let argumentParser = product(name: "ArgumentParser", package: "swift-argument-parser")
     static let configuration = product(name: "Configuration", package: "swift-configuration")
+    static let deque = product(name: "DequeModule", package: "swift-collections")
     static let crypto = product(name: "Crypto", package: "swift-crypto")
     static let cryptoExtras = product(name: "CryptoExtras", package: "swift-crypto")
     static let grdb = product(name: "GRDB", package: "GRDB.swift")
@@ -51,6 +52,7 @@ let package = Package(
     products: [.executable(name: "sba", targets: ["sba"])],
     dependencies: [
         .package(url: github + "apple/swift-argument-parser", from: "1.8.2"),
+        .package(url: github + "apple/swift-collections", from: "1.6.0"),
         .package(url: github + "apple/swift-configuration", from: "1.4.0", traits: [.defaults, "YAML"]),
         .package(url: github + "apple/swift-crypto", from: "4.5.2"),
         .package(url: github + "apple/swift-http-types", from: "1.8.0"),
@@ -86,8 +88,8 @@ let package = Package(
         library(
             "Storage",
             [
-                "Domain", "Queue", "Knowledge", "Agents", "Accounts", "Operations", "Automation", "CLibPQ", .grdb, .logging,
-                .metrics,
+                "Domain", "Queue", "Knowledge", "Agents", "Accounts", "Operations", "Automation", "CLibPQ", .deque, .grdb,
+                .logging, .metrics,
             ],
             resources: [.embedInCode("Migrations/SQL")]),
         library("Telemetry", ["Domain", .logging, .coreMetrics]),

@@ -440,6 +440,7 @@ def compare_storage(folder: Path, rounds: int, seconds: int, urls: dict[str, str
     # More callers than connections, as in a server; those who wait share round trips.
     for work, script, callers, name in (
             ("read", READ, 16, "reads of a run a second through the repository, 16 callers"),
+            ("read", READ, 32, "the same, 32 callers"),
             ("read", READ, 256, "the same, 256 callers"),
             ("append", APPEND, 16, "fenced appends of three events a second, 16 callers")):
         (folder / f"{work}.sql").write_text(script)

@@ -129,8 +129,10 @@ CONF
     rm -r "$keys"
 }
 
+# Over TLS, as the poolers of hosted databases are, and in records as long as TLS has them.
 make_pgbouncer() {
     local port=$1 postgres=$2
+    install -m 600 -o "$owner" "$folder"/postgres-15/server.{key,crt} "$folder/pgbouncer"
     # `sba_app` and `sba_system` are roles that the product makes.
     cat > "$folder/pgbouncer/userlist.txt" <<LIST
 "postgres" "postgres"
@@ -150,6 +152,10 @@ default_pool_size = 10
 max_client_conn = 500
 ; a role that did not exist, or a server that was away, can be tried again soon
 server_login_retry = 1
+client_tls_sslmode = require
+client_tls_key_file = $folder/pgbouncer/server.key
+client_tls_cert_file = $folder/pgbouncer/server.crt
+pkt_buf = 65536
 auth_type = scram-sha-256
 auth_file = $folder/pgbouncer/userlist.txt
 admin_users = postgres
@@ -185,11 +191,12 @@ start() {
     make_pgbouncer "${ports[2]}" "${ports[0]}"
 
     mkdir -p "${environment%/*}"
+    local tls="sslmode=verify-full&sslrootcert=$folder/ca.crt"
     # The tests all run at once: on a busy machine connecting takes longer than a server would wait.
     cat > "$environment" <<ENV
 SBA_TEST_POSTGRES_18='postgresql://postgres:postgres@127.0.0.1:${ports[0]}/postgres?connect_timeout=30'
-SBA_TEST_POSTGRES_15='postgresql://postgres:postgres@localhost:${ports[1]}/postgres?sslmode=verify-full&sslrootcert=$folder/ca.crt&connect_timeout=30'
-SBA_TEST_PGBOUNCER='postgresql://postgres:postgres@127.0.0.1:${ports[2]}/postgres?connect_timeout=30'
+SBA_TEST_POSTGRES_15='postgresql://postgres:postgres@localhost:${ports[1]}/postgres?$tls&connect_timeout=30'
+SBA_TEST_PGBOUNCER='postgresql://postgres:postgres@localhost:${ports[2]}/postgres?$tls&connect_timeout=30'
 SBA_TEST_SERVICES='$PWD/scripts/services.sh'
 ENV
 }

@@ -61,6 +61,59 @@ struct PostgresEngineTests {
         }
     }
 
+    @Test("answers of any length come through, also in the longest records of TLS", arguments: TestEngine.postgres)
+    func lengths(engine: TestEngine) async throws {
+        try await with(engine, { $0.statementTimeout = .seconds(5) }) { database, _ in
+            for length in stride(from: 100, to: 12_000, by: 531) {
+                let rows = try await database.read(
+                    ask("SELECT repeat('x', ?1::int) FROM generate_series(1, 300)", [.int(length)]))[0].rows
+                #expect(rows.count == 300 && rows.allSatisfy { $0.text(0).utf8.count == length })
+            }
+        }
+    }
+
+    @Test("a refusal at the commit is told, and others get their own answers", arguments: TestEngine.postgres)
+    func refusedCommit(engine: TestEngine) async throws {
+        try await with(engine, { $0.connections = 1 }) { database, urls in
+            try await TestPostgres.connected(to: urls.owner) { owner in
+                try await owner.run("CREATE TABLE sba.later (n bigint UNIQUE DEFERRABLE INITIALLY DEFERRED)")
+                try await owner.run("GRANT INSERT ON sba.later TO sba_system")
+            }
+            let insert = ask("INSERT INTO sba.later (n) VALUES (?1)", [.int(1)])
+            _ = try await database.write(insert)
+            // Few connections and many calls: those that wait share a round trip.
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                for number in 0..<200 {
+                    group.addTask {
+                        if number.isMultiple(of: 5) {
+                            await #expect(throws: StorageError.uniqueViolation("later_n_key")) {
+                                try await database.write(insert)
+                            }
+                        } else {
+                            let rows = try await database.read(ask("SELECT ?1", [.int(number)]))[0].rows
+                            #expect(rows.map { $0.int(0) } == [Int64(number)])
+                        }
+                    }
+                }
+                try await group.waitForAll()
+            }
+        }
+    }
+
+    @Test("closing at any moment comes to an end", arguments: [TestEngine.postgres18])
+    func closingAtOnce(engine: TestEngine) async throws {
+        try await with(engine) { _, urls in
+            for number in 0..<200 {
+                let database = urls.engine()
+                async let answer = try? database.read(ask("SELECT 7"))
+                // At every moment of the thread's way to its first wait.
+                for _ in 0..<(number % 20) { await Task.yield() }
+                await database.close()
+                _ = await answer
+            }
+        }
+    }
+
     @Test("a cancelled read is broken off in the server, and its connection goes on", arguments: TestEngine.postgres)
     func cancel(engine: TestEngine) async throws {
         try await with(engine, { ($0.connections, $0.statementTimeout) = (1, .seconds(200)) }) { database, _ in

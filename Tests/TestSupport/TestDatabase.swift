@@ -14,7 +14,7 @@ public enum TestEngine: String, CaseIterable, Sendable {
     case postgres18
     /// Over TLS.
     case postgres15
-    /// PostgreSQL 18 behind PgBouncer, which may use another connection for every transaction.
+    /// PostgreSQL 18 behind PgBouncer, which may use another connection for every transaction. Over TLS.
     case pgBouncer
 
     public static let embedded: [TestEngine] = [.sqliteInMemory, .sqliteFile]

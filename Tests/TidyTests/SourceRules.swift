@@ -15,7 +15,7 @@ struct SourceRules {
         "Operations": ["Foundation", "Logging", "Metrics"],
         "Automation": ["Foundation", "Synchronization", "Logging", "Metrics", "Crypto"],
         "Coordination": ["Foundation", "Synchronization"],
-        "Storage": ["Foundation", "Dispatch", "Synchronization", "Glibc", "GRDB", "CLibPQ", "Logging", "Metrics"],
+        "Storage": ["Foundation", "Dispatch", "Synchronization", "Glibc", "DequeModule", "GRDB", "CLibPQ", "Logging", "Metrics"],
         "Telemetry": ["Foundation", "Synchronization", "Logging", "CoreMetrics"],
         "Web": [
             "Foundation", "Synchronization", "Logging", "Metrics", "ServiceLifecycle", "Crypto", "HTTPTypes",

@@ -3,38 +3,28 @@ import Synchronization
 
 /// One batch on its way through the pool: it waits, runs, and ends once, whoever is first to end it.
 final class PostgresCall: Sendable {
-    private typealias Continuation = CheckedContinuation<[ResultSet], any Error>
+    private typealias Continuation = CheckedContinuation<[PostgresAnswer], any Error>
 
     private enum State {
         case new
         case waiting(Continuation)
-        /// Taken by a connection. A cancellation reaches it once it has been sent, unless it shares its round trip.
-        case taken(Continuation, isCancelled: Bool)
-        case sent(Continuation, PostgresCanceller, call: Int)
+        /// Taken by a connection.
+        case taken(Continuation)
         case ended
-
-        var continuation: Continuation? {
-            switch self {
-            case .new, .ended: nil
-            case .waiting(let continuation), .taken(let continuation, _), .sent(let continuation, _, _): continuation
-            }
-        }
     }
 
-    let batch: Batch
-    let readOnly: Bool
+    let plan: PostgresPlan
     /// When waiting for a connection has taken too long.
     let deadline: ContinuousClock.Instant
     private let state = Mutex(State.new)
 
-    init(_ batch: Batch, readOnly: Bool, until deadline: ContinuousClock.Instant) {
-        self.batch = batch
-        self.readOnly = readOnly
+    init(_ plan: PostgresPlan, until deadline: ContinuousClock.Instant) {
+        self.plan = plan
         self.deadline = deadline
     }
 
     /// Answers whether the call is to be made: one that was cancelled before it came is ended here.
-    func wait(_ continuation: CheckedContinuation<[ResultSet], any Error>) -> Bool {
+    func wait(_ continuation: CheckedContinuation<[PostgresAnswer], any Error>) -> Bool {
         let isWanted = state.withLock { state in
             guard case .new = state else { return false }
             state = .waiting(continuation)
@@ -48,60 +38,37 @@ final class PostgresCall: Sendable {
     func begin() -> Bool {
         state.withLock { state in
             guard case .waiting(let continuation) = state else { return false }
-            state = .taken(continuation, isCancelled: false)
+            state = .taken(continuation)
             return true
         }
     }
 
-    /// The call is about to be sent alone, where a cancellation can reach it; answers whether it is still wanted.
-    func isSending(_ canceller: PostgresCanceller, _ call: Int) -> Bool {
-        state.withLock { state in
-            guard case .taken(let continuation, isCancelled: false) = state else { return false }
-            state = .sent(continuation, canceller, call: call)
-            return true
-        }
-    }
-
-    func end(_ result: Result<[ResultSet], PostgresError>) { finish(result.mapError { $0 }) }
-
-    func refuse(_ error: any Error) { finish(.failure(error)) }
-
-    private func finish(_ result: Result<[ResultSet], any Error>) {
-        let continuation = state.withLock { state in
+    func end(_ result: Result<[PostgresAnswer], any Error>) {
+        let continuation = state.withLock { state -> Continuation? in
             defer { state = .ended }
-            return state.continuation
+            return switch state {
+            case .new, .ended: nil
+            case .waiting(let continuation), .taken(let continuation): continuation
+            }
         }
         continuation?.resume(with: result)
     }
 
-    func cancel(on cancels: ThreadPool<Void>) {
-        let (running, continuation) = state.withLock { state -> ((PostgresCanceller, Int)?, Continuation?) in
+    /// Ends the call unless a connection has taken it; answers whether one has.
+    func cancel() -> Bool {
+        let (isTaken, continuation) = state.withLock { state -> (Bool, Continuation?) in
             switch state {
             case .new:
                 state = .ended
-                return (nil, nil)
+                return (false, nil)
             case .waiting(let continuation):
                 state = .ended
-                return (nil, continuation)
-            case .taken(let continuation, _):
-                state = .taken(continuation, isCancelled: true)
-                return (nil, nil)
-            case .sent(_, let canceller, let call): return ((canceller, call), nil)
-            case .ended: return (nil, nil)
+                return (false, continuation)
+            case .taken: return (true, nil)
+            case .ended: return (false, nil)
             }
         }
-        if let (canceller, call) = running { Self.breakOff(call, canceller, on: cancels) }
         continuation?.resume(throwing: CancellationError())
-    }
-
-    /// Between two cancels of one call.
-    private static let repetition: Duration = .milliseconds(500)
-
-    /// Repeated until the call ends: a server ignores a cancel that comes before what it is to break off.
-    private static func breakOff(_ call: Int, _ canceller: PostgresCanceller, on cancels: ThreadPool<Void>) {
-        cancels.submit { _ in
-            guard canceller.cancel(call) else { return }
-            _ = Alarms.shared.set(for: .now + repetition) { breakOff(call, canceller, on: cancels) }
-        }
+        return isTaken
     }
 }

@@ -34,6 +34,13 @@ public struct PostgresConfiguration: Sendable {
         self.pooler = pooler
     }
 
+    /// How long the server may say nothing.
+    var patience: Duration { statementTimeout + networkGrace }
+
+    /// Connections of a role that are opened at one time.
+    static let maximumOpenings = 2
+    /// Calls that share a round trip.
+    static let maximumTogether = 16
     /// Until a connection is open. A `connect_timeout` in the URL comes before it.
     static let connectTimeout: Duration = .seconds(5)
     /// Calls that may wait for a connection; beyond, they are refused at once.

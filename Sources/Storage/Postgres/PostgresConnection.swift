@@ -1,20 +1,41 @@
 import CLibPQ
+import DequeModule
 import Domain
-import Foundation
 import Glibc
 
-/// One connection to PostgreSQL, used by one thread at a time. Opened at its first use, and again after it was lost.
+/// One connection to PostgreSQL, driven by its pool's thread, which it never blocks. Opened when it is needed, and again after
+/// it was lost.
 ///
 /// A batch goes out in pipeline mode: everything up to one Sync is one round trip and one transaction.
 final class PostgresConnection {
-    let canceller = PostgresCanceller()
+    /// Between two cancels of one call, which a server ignores that has not begun it.
+    private static let cancelRepetition: Duration = .milliseconds(500)
+    /// How long a cancel may be under way after what it was to break off has ended.
+    private static let maximumCancel: Duration = .seconds(5)
+
+    private enum Cancel {
+        case none
+        /// Must not hit what comes next: nothing is sent meanwhile.
+        case underWay(PostgresCancel)
+        case again(at: ContinuousClock.Instant)
+    }
+
     private let configuration: PostgresConfiguration
     private let ambient: Ambient
-    private var connection: OpaquePointer?
+    private var handle: PostgresHandle?
+    private(set) var isOpening = false
+    /// What the server is at, and whose calls it is.
+    private var exchange: PostgresExchange?
+    private var calls: [PostgresCall] = []
+    private var cancel = Cancel.none
+    /// Not everything could be sent: of no use any more once that is answered which could.
+    private var isSpoilt = false
+    /// When the server, or a cancel that outlives its call, has taken too long.
+    private var patienceEnd = ContinuousClock.now
     /// The names of what the server has prepared, by statement.
     private var prepared: [PostgresStatement: String] = [:]
     private var nextName = 0
-    /// When the last try to connect failed, and how many have in a row.
+    /// How many tries to connect have failed in a row, and when the next may be made.
     private var failedTries = 0
     private var nextTry = ContinuousClock.now
 
@@ -23,111 +44,94 @@ final class PostgresConnection {
         self.ambient = ambient
     }
 
-    deinit { disconnect() }
+    // MARK: What it is at
 
-    // MARK: Connecting
+    var isOpen: Bool { handle != nil }
+    var isAtWork: Bool { exchange != nil }
 
-    private func connected() throws(PostgresError) -> OpaquePointer {
-        if let connection, PQstatus(connection) == CONNECTION_OK, isQuiet(connection) { return connection }
-        disconnect()
-        do throws(PostgresError) {
-            let opened = try Self.open(configuration)
-            guard PQenterPipelineMode(opened) == 1, PQsetnonblocking(opened, 1) == 0 else {
-                PQfinish(opened)
-                throw PostgresError.notConnected("the connection does not take pipelines")
-            }
-            canceller.connected(opened)
-            connection = opened
+    /// Whether it can take calls now.
+    var isFree: Bool {
+        guard handle != nil, exchange == nil, case .none = cancel else { return false }
+        return true
+    }
+
+    /// Whether it may be opened now.
+    func mayOpen(at now: ContinuousClock.Instant) -> Bool { handle == nil && !isOpening && nextTry <= now }
+
+    /// What to wait for at its socket.
+    var interest: pollfd? {
+        guard let handle else { return nil }
+        let isUnsent = exchange?.isUnsent ?? false
+        return pollfd(fd: handle.socket, events: Int16(POLLIN) | (isUnsent ? Int16(POLLOUT) : 0), revents: 0)
+    }
+
+    /// When to look at it, later than now, though nothing has come.
+    ///
+    /// - Parameter isWanted: calls wait for a connection.
+    func nextLook(after now: ContinuousClock.Instant, isWanted: Bool) -> ContinuousClock.Instant? {
+        guard handle != nil else { return isWanted && !isOpening && nextTry > now ? nextTry : nil }
+        return switch cancel {
+        case .none: exchange == nil ? nil : patienceEnd
+        case .underWay: patienceEnd
+        case .again(let time): min(time, patienceEnd)
+        }
+    }
+
+    // MARK: Opening
+
+    /// It is being opened, on another thread.
+    func opening() { isOpening = true }
+
+    func opened(_ result: Result<PostgresHandle, PostgresError>) {
+        isOpening = false
+        switch result {
+        case .success(let opened):
             failedTries = 0
-            return opened
-        } catch {
+            handle = opened
+        case .failure:
             failedTries += 1
             // 50 ms, 100, … to 400: not all at once when the server comes back.
             let delay = Duration.milliseconds(50 << min(failedTries - 1, 3))
             nextTry = .now + delay * (0.5 + ambient.random() / 2)
-            throw error
         }
-    }
-
-    /// Blocks until it is time to try to connect again.
-    func waitForNextTry() {
-        let rest = nextTry - .now
-        if failedTries > 0, rest > .zero { poll(nil, 0, Int32(rest.milliseconds.rounded(.up))) }
-    }
-
-    /// Opens a connection outside of pipeline mode.
-    static func open(_ configuration: PostgresConfiguration) throws(PostgresError) -> OpaquePointer {
-        var parameters = [
-            ("connect_timeout", "\(PostgresConfiguration.connectTimeout.components.seconds)"), ("dbname", configuration.url),
-            ("fallback_application_name", "sba"), ("client_encoding", "UTF8"),
-            ("tcp_user_timeout", "\(Int(configuration.networkGrace.milliseconds))"),
-            // A connection that only listens notices a dead peer too.
-            ("keepalives_idle", "30"), ("keepalives_interval", "10"), ("keepalives_count", "3"),
-        ]
-        if configuration.pooler == .none {
-            let milliseconds = Int(configuration.statementTimeout.milliseconds)
-            let plans = configuration.plansOnce ? " -c plan_cache_mode=force_generic_plan -c enable_seqscan=off" : ""
-            parameters.append(("options", "-c statement_timeout=\(milliseconds)\(plans)"))
-        }
-        let keys = parameters.map { strdup($0.0) }
-        let values = parameters.map { strdup($0.1) }
-        defer { for text in keys + values { free(text) } }
-        let opened = (keys + [nil]).map { UnsafePointer($0) }.withUnsafeBufferPointer { keys in
-            (values + [nil]).map { UnsafePointer($0) }.withUnsafeBufferPointer { values in
-                PQconnectdbParams(keys.baseAddress, values.baseAddress, 1)
-            }
-        }
-        guard let opened, PQstatus(opened) == CONNECTION_OK else {
-            let reason = opened.map(message) ?? "out of memory"
-            PQfinish(opened)
-            throw PostgresError.notConnected(reason)
-        }
-        // Notices are for people at a terminal.
-        PQsetNoticeProcessor(opened, { _, _ in }, nil)
-        return opened
-    }
-
-    /// Whether nothing has come unasked for: a server that went away has sent its farewell.
-    private func isQuiet(_ connection: OpaquePointer) -> Bool {
-        var descriptor = pollfd(fd: PQsocket(connection), events: Int16(POLLIN), revents: 0)
-        guard poll(&descriptor, 1, 0) > 0 else { return true }
-        return PQconsumeInput(connection) == 1 && PQstatus(connection) == CONNECTION_OK
-            && poll(&descriptor, 1, 0) == 0
     }
 
     private func disconnect() {
-        canceller.forget()
-        if let connection { PQfinish(connection) }
-        connection = nil
+        handle = nil
+        exchange = nil
+        isSpoilt = false
+        cancel = .none
         prepared = [:]
     }
 
-    static func message(_ connection: OpaquePointer) -> String {
-        String(cString: PQerrorMessage(connection)).trimmingCharacters(in: .whitespacesAndNewlines)
-    }
+    // MARK: Sending
 
-    // MARK: Batches
-
-    /// Runs the calls, each in a transaction of its own, and ends them. Those for which nothing has to be prepared or tidied
-    /// up share a round trip.
-    func run(_ calls: [PostgresCall]) {
-        var rest = calls.map { (call: $0, plan: PostgresPlan($0.batch, readOnly: $0.readOnly, configuration: configuration)) }[
-            ...]
-        while !rest.isEmpty {
-            do throws(PostgresError) {
-                let connection = try connected()
-                let together = max(1, rest.prefix { isReady($0.plan) }.count)
-                if together == 1 {
-                    try runAlone(rest[rest.startIndex].call, rest[rest.startIndex].plan, on: connection)
-                } else {
-                    try runTogether(rest.prefix(together), on: connection)
-                }
-                rest = rest.dropFirst(together)
-            } catch {
-                // Nothing of it was sent.
-                rest.removeFirst().call.end(.failure(error))
-            }
+    /// Takes the next calls and sends them, each in a transaction of its own. Those for which nothing has to be prepared or
+    /// tidied up share a round trip.
+    func take(from waiting: inout Deque<PostgresCall>, atMost count: Int) {
+        guard let handle else { return }
+        while calls.count < count, let call = waiting.first, calls.isEmpty || (isReady(calls[0].plan) && isReady(call.plan)) {
+            waiting.removeFirst()
+            if call.begin() { calls.append(call) }
         }
+        guard !calls.isEmpty else { return }
+        patienceEnd = .now + configuration.patience
+        exchange = PostgresExchange(handle)
+        let isShared = calls.count > 1
+        if isShared { handle.gather(true) }
+        var sent = 0
+        do throws(PostgresError) {
+            for call in calls {
+                try send(call.plan.commands)
+                sent += 1
+            }
+        } catch {
+            isSpoilt = true
+            for call in calls[sent...] { call.end(.failure(error)) }
+            calls.removeSubrange(sent...)
+        }
+        if isShared { handle.gather(false) }
+        if calls.isEmpty { disconnect() } else { advance(isReadable: false) }
     }
 
     /// Never behind a pooler: it may give the server to somebody else while the second of two transactions is half on its way
@@ -136,87 +140,19 @@ final class PostgresConnection {
         !plan.isNamed && configuration.pooler == .none && plan.commands.allSatisfy { prepared[$0.statement] != nil }
     }
 
-    private func runTogether(
-        _ calls: ArraySlice<(call: PostgresCall, plan: PostgresPlan)>, on connection: OpaquePointer
-    ) throws(PostgresError) {
-        var exchange = PostgresExchange(connection: connection, configuration: configuration)
-        var sent = 0
-        // libpq sends at every Sync; the kernel gathers what it sends until it is told that all is there.
-        gather(true, connection)
-        do throws(PostgresError) {
-            for (_, plan) in calls {
-                for command in plan.commands { try exchange.send(command, name: prepared[command.statement]) }
-                try exchange.sync()
-                sent += 1
-            }
-        } catch {
-            // The first are told apart from those that never went out.
-            guard sent > 0 else {
-                disconnect()
-                throw error
-            }
+    /// The commands of one transaction.
+    private func send(_ commands: [PostgresCommand]) throws(PostgresError) {
+        if mustForget(commands) {
+            prepared = [:]
+            try exchange?.send(.forgetPrepared, name: nil)
+            // Alone, for it looks at the database, which a transaction's isolation has to be set before.
+            try exchange?.sync()
         }
-        gather(false, connection)
-        let results = exchange.finish()
-        for (entry, result) in zip(calls, results) { entry.call.end(result.map(entry.plan.results)) }
-        for entry in calls.dropFirst(sent) { entry.call.end(.failure(.notConnected(Self.message(connection)))) }
-        if sent < calls.count || results.contains(where: \.isBroken) { disconnect() }
-    }
-
-    /// Does nothing to a connection that is none of TCP.
-    private func gather(_ isOn: Bool, _ connection: OpaquePointer) {
-        var value: Int32 = isOn ? 1 : 0
-        setsockopt(
-            PQsocket(connection), Int32(IPPROTO_TCP), TCP_CORK, &value, socklen_t(MemoryLayout<Int32>.size))
-    }
-
-    private func runAlone(_ call: PostgresCall, _ plan: PostgresPlan, on connection: OpaquePointer) throws(PostgresError) {
-        guard call.isSending(canceller, canceller.begin()) else { throw .cancelled }
-        let result: Result<[ResultSet], PostgresError>
-        do throws(PostgresError) {
-            result = try exchange(plan.commands, on: connection)
-        } catch {
-            _ = canceller.end()
-            throw error
+        for command in commands {
+            let name = try name(of: command.statement)
+            try exchange?.send(command, name: name)
         }
-        if result.isBroken {
-            disconnect()
-        } else if PQtransactionStatus(connection) != PQTRANS_IDLE, !rollBack(connection) {
-            // A transaction that was begun by name is ended by name, also when it failed.
-            disconnect()
-        }
-        if !canceller.end() { disconnect() }
-        call.end(result.map(plan.results))
-    }
-
-    private func rollBack(_ connection: OpaquePointer) -> Bool {
-        guard case .success? = try? exchange([.rollback], on: connection) else { return false }
-        return true
-    }
-
-    /// Sends the commands of one transaction, and answers what came of it.
-    ///
-    /// - Throws: `notConnected` when it could not be sent whole; the connection is given up then.
-    private func exchange(
-        _ commands: [PostgresCommand], on connection: OpaquePointer
-    ) throws(PostgresError) -> Result<[ResultSet], PostgresError> {
-        var exchange = PostgresExchange(connection: connection, configuration: configuration)
-        do throws(PostgresError) {
-            if mustForget(commands) {
-                prepared = [:]
-                try exchange.send(.forgetPrepared, name: nil)
-                // Alone, for it looks at the database, which a transaction's isolation has to be set before.
-                try exchange.sync()
-            }
-            for command in commands { try send(command, in: &exchange) }
-            try exchange.sync()
-        } catch {
-            disconnect()
-            throw error
-        }
-        let results = exchange.finish()
-        prepared.merge(exchange.prepared) { $1 }
-        return results[results.count - 1]
+        try exchange?.sync()
     }
 
     /// Whether what the commands need prepared goes beyond the bound.
@@ -226,15 +162,94 @@ final class PostgresConnection {
         return prepared.count + new.count > PostgresConfiguration.maximumPrepared
     }
 
-    private func send(_ command: PostgresCommand, in exchange: inout PostgresExchange) throws(PostgresError) {
-        guard configuration.pooler == .none else { return try exchange.send(command, name: nil) }
-        if let name = prepared[command.statement] ?? exchange.names[command.statement] {
-            return try exchange.send(command, name: name)
-        }
+    /// As what the statement is prepared, now if it was not before; `nil` where nothing is to be prepared.
+    private func name(of statement: PostgresStatement) throws(PostgresError) -> String? {
+        guard configuration.pooler == .none else { return nil }
+        if let name = prepared[statement] ?? exchange?.names[statement] { return name }
         nextName += 1
         let name = "s\(nextName)"
-        try exchange.prepare(command.statement, name: name)
-        try exchange.send(command, name: name)
+        try exchange?.prepare(statement, name: name)
+        return name
+    }
+
+    // MARK: Receiving
+
+    /// Goes on with what it is at.
+    ///
+    /// - Parameter isReadable: the server has said something, or has closed the connection.
+    func advance(isReadable: Bool) {
+        guard exchange != nil else {
+            // Nothing comes unasked but a farewell.
+            if isReadable { disconnect() }
+            return
+        }
+        patienceEnd = .now + configuration.patience
+        exchange?.advance(isReadable: isReadable)
+        finishIfOver()
+    }
+
+    /// Notices what time has brought; answers a cancel that is to be sent again.
+    func look(at now: ContinuousClock.Instant) -> PostgresCancel? {
+        if patienceEnd <= now {
+            if exchange != nil {
+                exchange?.giveUp(.lost("the server says nothing"))
+                finishIfOver()
+            } else if case .underWay = cancel {
+                disconnect()
+            }
+        }
+        guard case .again(let time) = cancel, time <= now, let call = calls.first else { return nil }
+        return breakOff(call)
+    }
+
+    private func finishIfOver() {
+        guard let handle, let exchange, exchange.isOver else { return }
+        let ended = zip(calls, exchange.results.suffix(calls.count))
+        let wasRollback = calls.isEmpty
+        self.exchange = nil
+        calls = []
+        prepared.merge(exchange.prepared) { $1 }
+        if isSpoilt || exchange.results.contains(where: { $0.isBroken || (wasRollback && $0.isRefused) }) {
+            disconnect()
+        } else if case .underWay = cancel {
+            patienceEnd = .now + Self.maximumCancel
+        } else {
+            cancel = .none
+            rollBackIfOpen(handle)
+        }
+        for (call, result) in ended { call.end(result.mapError { $0 }) }
+    }
+
+    /// A transaction that was begun by name is ended by name, also when it failed.
+    private func rollBackIfOpen(_ handle: PostgresHandle) {
+        guard PQtransactionStatus(handle.pointer) != PQTRANS_IDLE else { return }
+        patienceEnd = .now + configuration.patience
+        exchange = PostgresExchange(handle)
+        do throws(PostgresError) {
+            try send([.rollback])
+        } catch {
+            return disconnect()
+        }
+        advance(isReadable: false)
+    }
+
+    // MARK: Breaking off
+
+    /// What to send so that the server breaks the call off; `nil` when it is not here by itself, or is being broken off.
+    func breakOff(_ call: PostgresCall) -> PostgresCancel? {
+        guard let handle, calls.count == 1, calls[0] === call else { return nil }
+        if case .underWay = cancel { return nil }
+        let sent = PostgresCancel(handle)
+        cancel = .underWay(sent)
+        return sent
+    }
+
+    /// The server has been told. Repeated until the call ends, for it may not have begun it.
+    func told(_ sent: PostgresCancel) {
+        guard let handle, case .underWay(let known) = cancel, known === sent else { return }
+        guard calls.isEmpty else { return cancel = .again(at: .now + Self.cancelRepetition) }
+        cancel = .none
+        rollBackIfOpen(handle)
     }
 }
 
@@ -242,9 +257,13 @@ extension Result where Failure == PostgresError {
     /// The connection is of no use any more.
     fileprivate var isBroken: Bool {
         switch self {
-        case .success, .failure(.cancelled): false
+        case .success: false
         case .failure(.lost), .failure(.notConnected): true
         case .failure(.server(let error)): error.isStale
         }
+    }
+
+    fileprivate var isRefused: Bool {
+        if case .failure = self { true } else { false }
     }
 }

@@ -12,7 +12,7 @@ public final class PostgresEngine: SQLEngine {
     /// One connection that nothing but upkeep waits for: a busy server must not cost leases.
     private let upkeep: PostgresPool
     private let ambient: Ambient
-    private let commits = Mutex(0)
+    private let commits = Atomic(0)
 
     /// Opens nothing yet: connections are made as they are needed.
     ///
@@ -24,20 +24,20 @@ public final class PostgresEngine: SQLEngine {
         // A claim knows its limit each time, which makes a plan of its own look cheap: it takes longer than the claim.
         var system = system
         system.plansOnce = true
-        self.system = PostgresPool(name: "pg-system", configuration: system, ambient: ambient)
+        self.system = PostgresPool(name: "pg-sys", configuration: system, ambient: ambient)
         var single = system
         single.connections = 1
-        upkeep = PostgresPool(name: "pg-upkeep", configuration: single, ambient: ambient)
+        upkeep = PostgresPool(name: "pg-up", configuration: single, ambient: ambient)
         self.ambient = ambient
     }
 
-    public var commitCount: Int { commits.withLock { $0 } }
+    public var commitCount: Int { commits.load(ordering: .relaxed) }
 
     public func read(_ batch: Batch) async throws -> [ResultSet] { try await perform(batch, readOnly: true) }
 
     public func write(_ batch: Batch) async throws -> [ResultSet] {
         let answers = try await perform(batch, readOnly: false)
-        if answers.contains(where: { $0.changes > 0 }) { commits.withLock { $0 += 1 } }
+        if answers.contains(where: { $0.changes > 0 }) { commits.add(1, ordering: .relaxed) }
         return answers
     }
 
@@ -56,8 +56,6 @@ public final class PostgresEngine: SQLEngine {
         while true {
             do {
                 return try await pool.run(batch, readOnly: readOnly)
-            } catch PostgresError.cancelled {
-                throw CancellationError()
             } catch PostgresError.notConnected(let reason) {
                 try await wait(for: pool, reason, until: end, wasLost)
             } catch PostgresError.lost(let reason) {

@@ -8,8 +8,6 @@ enum PostgresError: Error {
     case lost(String)
     /// The server refused a statement; nothing took effect.
     case server(ServerError)
-    /// The caller went away before anything was sent.
-    case cancelled
 
     struct ServerError {
         /// Five characters, as in appendix A of PostgreSQL's manual.

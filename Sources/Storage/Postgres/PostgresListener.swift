@@ -14,8 +14,7 @@ public final class PostgresListener: Sendable {
     private let configuration: PostgresConfiguration
     private let channel: String
     private let onSignal: @Sendable (_ payload: String?) -> Void
-    /// A pipe whose writing end is closed so that the thread stops waiting at its reading end.
-    private let wake: (reading: Int32, writing: Int32)
+    private let wakeUp = WakeUp()
     private let isClosing = Mutex(false)
     private let ended = DispatchSemaphore(value: 0)
 
@@ -29,9 +28,6 @@ public final class PostgresListener: Sendable {
         self.configuration = configuration
         self.channel = channel
         self.onSignal = onSignal
-        var ends: [Int32] = [-1, -1]
-        pipe(&ends)
-        wake = (ends[0], ends[1])
         Thread.detachNewThread { [self] in
             Thread.current.name = "pg-listen"
             while !isClosing.withLock({ $0 }) { listen() }
@@ -42,20 +38,19 @@ public final class PostgresListener: Sendable {
     /// Ends the connection and waits for its thread.
     public func close() {
         isClosing.withLock { $0 = true }
-        Glibc.close(wake.writing)
+        wakeUp.signal()
         ended.wait()
-        Glibc.close(wake.reading)
     }
 
     /// Listens until the connection breaks or the listener closes.
     private func listen() {
-        guard let connection = try? PostgresConnection.open(configuration) else { return pause() }
-        defer { PQfinish(connection) }
+        guard let handle = try? PostgresHandle(configuration) else { return pause() }
+        let connection = handle.pointer
         let result = PQexec(connection, "LISTEN \(channel)")
         defer { PQclear(result) }
         guard PQresultStatus(result) == PGRES_COMMAND_OK else { return pause() }
         onSignal(nil)
-        while wait(for: PQsocket(connection)), PQconsumeInput(connection) == 1 {
+        while wait(for: handle.socket), PQconsumeInput(connection) == 1 {
             while let notification = PQnotifies(connection) {
                 onSignal(String(cString: notification.pointee.extra))
                 PQfreemem(notification)
@@ -65,9 +60,7 @@ public final class PostgresListener: Sendable {
 
     /// Waits until something comes; answers false when the listener closes.
     private func wait(for socket: Int32, atMost milliseconds: Int32 = -1) -> Bool {
-        var descriptors = [
-            pollfd(fd: wake.reading, events: Int16(POLLIN), revents: 0), pollfd(fd: socket, events: Int16(POLLIN), revents: 0),
-        ]
+        var descriptors = [wakeUp.interest, pollfd(fd: socket, events: Int16(POLLIN), revents: 0)]
         poll(&descriptors, nfds_t(descriptors.count), milliseconds)
         return !isClosing.withLock { $0 }
     }

@@ -1,15 +1,17 @@
 import Domain
 
 /// One statement on its way to the server.
-struct PostgresCommand {
+struct PostgresCommand: Sendable {
     let statement: PostgresStatement
-    let arguments: [SQLValue]
+    let parameters: PostgresParameters
     /// The statement's place in the batch; `nil` for those around it.
     let place: Int?
 
-    init(_ sql: String, _ arguments: [SQLValue] = []) {
-        statement = PostgresStatement(sql: sql, types: arguments.map(PostgresType.init))
-        self.arguments = arguments
+    init(_ sql: String) { self.init(PostgresStatement(sql: sql, types: []), []) }
+
+    init(_ statement: PostgresStatement, _ arguments: [SQLValue]) {
+        self.statement = statement
+        parameters = PostgresParameters(arguments)
         place = nil
     }
 
@@ -17,9 +19,9 @@ struct PostgresCommand {
         self.statement = PostgresStatement(statement)
         self.place = place
         if case .rows(let count, _) = statement.expectation {
-            arguments = statement.arguments + [.int(count)]
+            parameters = PostgresParameters(statement.arguments + [.int(count)])
         } else {
-            arguments = statement.arguments
+            parameters = PostgresParameters(statement.arguments)
         }
     }
 
@@ -30,12 +32,11 @@ struct PostgresCommand {
 }
 
 /// What is sent for one batch: its statements, and what sets their transaction up.
-struct PostgresPlan {
+struct PostgresPlan: Sendable {
     let commands: [PostgresCommand]
     /// Its transaction is begun and ended by name.
     let isNamed: Bool
     private let batch: Batch
-    private let first: Int
 
     init(_ batch: Batch, readOnly: Bool, configuration: PostgresConfiguration) {
         self.batch = batch
@@ -43,7 +44,6 @@ struct PostgresPlan {
         isNamed = readOnly && batch.statements.count > 1
         var commands = isNamed ? [PostgresCommand.begin] : []
         if let context = Self.context(batch.scope, configuration) { commands.append(context) }
-        first = commands.count
         commands += batch.statements.enumerated().map { PostgresCommand($1, place: $0) }
         if isNamed { commands.append(.commit) }
         self.commands = commands
@@ -52,26 +52,28 @@ struct PostgresPlan {
     /// What the transaction is for, until its end only. A pooler takes no start-up options, so there the bound of each
     /// statement travels with it.
     private static func context(_ scope: Batch.Scope, _ configuration: PostgresConfiguration) -> PostgresCommand? {
-        var settings: [String] = []
-        var arguments: [SQLValue] = []
-        if case .tenant(let tenant) = scope {
-            arguments.append(.text("\(tenant)"))
-            settings.append("set_config('app.tenant_id', $1, true)")
+        let timeout = SQLValue.text("\(Int(configuration.statementTimeout.milliseconds))")
+        return switch (scope, configuration.pooler) {
+        case (.tenant(let tenant), .none): PostgresCommand(tenantSetting, [.text("\(tenant)")])
+        case (.tenant(let tenant), .transaction): PostgresCommand(bothSettings, [.text("\(tenant)"), timeout])
+        case (.system, .transaction), (.upkeep, .transaction): PostgresCommand(timeoutSetting, [timeout])
+        case (.system, .none), (.upkeep, .none): nil
         }
-        if configuration.pooler == .transaction {
-            arguments.append(.text("\(Int(configuration.statementTimeout.milliseconds))"))
-            settings.append("set_config('statement_timeout', $\(arguments.count), true)")
-        }
-        return settings.isEmpty ? nil : PostgresCommand("SELECT \(settings.joined(separator: ", "))", arguments)
     }
 
-    /// The answers to the batch's own statements.
-    func results(_ answers: [ResultSet]) -> [ResultSet] {
-        zip(batch.statements, answers[first...]).map { statement, answer in
-            guard case .rows(let count, _) = statement.expectation else { return answer }
-            // What came is the answer of the check, and its count was met.
-            let isRows = PostgresStatement.answersRows(statement.sql)
-            return ResultSet(rows: isRows && count > 0 ? answer.rows : [], changes: count)
+    private static let tenantSetting = PostgresStatement(
+        sql: "SELECT set_config('app.tenant_id', $1, true)", types: [.text])
+    private static let timeoutSetting = PostgresStatement(
+        sql: "SELECT set_config('statement_timeout', $1, true)", types: [.text])
+    private static let bothSettings = PostgresStatement(
+        sql: "SELECT set_config('app.tenant_id', $1, true), set_config('statement_timeout', $2, true)", types: [.text, .text])
+
+    /// What the answers to the batch's own statements say.
+    func results(_ answers: [PostgresAnswer]) -> [ResultSet] {
+        zip(batch.statements, answers).map { statement, answer in
+            guard case .rows(let count, _) = statement.expectation else { return answer.resultSet }
+            // The check passed. Where no rows were met, it is all there is in the one that came.
+            return ResultSet(rows: count > 0 && !answer.isBareCheck ? answer.rows : [], changes: count)
         }
     }
 }

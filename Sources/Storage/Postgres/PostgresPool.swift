@@ -1,138 +1,88 @@
+import Dispatch
 import Domain
+import Foundation
 import Synchronization
 
-/// Connections of one role, each with a thread of its own. Calls are served in the order in which they came; when more wait
-/// than there are connections, several share a round trip.
+/// Connections of one role, and the thread that drives them.
 final class PostgresPool: Sendable {
-    /// Calls that share a round trip.
-    private static let maximumTogether = 16
-
-    private struct State {
-        var waiting: [PostgresCall] = []
-        /// Threads that serve, or are about to: each goes on while anybody waits.
-        var serving = 0
-        /// Those of them that are at a call.
-        var busy = 0
-        /// An alarm is set for the call that has waited longest.
-        var isWatched = false
-    }
-
-    private let state = Mutex(State())
-    private let threads: ThreadPool<PostgresConnection>
-    /// Tells the server to break calls off: a connection of its own each time, which may block.
-    private let cancels = ThreadPool<Void>(name: "pg-cancel", threads: 1, maximumWaiting: .max) {}
-    private let connections: Int
-    private let wait: Duration
-    private let outage: Duration
+    private let configuration: PostgresConfiguration
+    private let inbox = PostgresInbox()
+    private let threads: PostgresDriver.Threads
+    private let ended = DispatchSemaphore(value: 0)
     /// Since when this role cannot connect; `nil` while it can.
     private let downSince = Mutex<ContinuousClock.Instant?>(nil)
+    /// Whether `downSince` holds something: calls that go well have no lock in common.
+    private let isDown = Atomic(false)
 
+    /// - Parameter name: of the threads; they add up to nine characters, and the system keeps fifteen.
     init(name: String, configuration: PostgresConfiguration, ambient: Ambient) {
-        connections = configuration.connections
-        wait = configuration.wait
-        outage = configuration.outage
-        // Calls are bounded where they wait, in `state`; what waits here are only wake-ups.
-        threads = ThreadPool(name: name, threads: configuration.connections, maximumWaiting: .max) {
-            PostgresConnection(configuration: configuration, ambient: ambient)
+        self.configuration = configuration
+        threads = PostgresDriver.Threads(name: name, configuration: configuration)
+        Thread.detachNewThread { [self] in
+            Thread.current.name = name
+            drive(ambient)
+            ended.signal()
         }
     }
 
-    /// Runs the batch on the next connection that is free. A read is broken off when its task is cancelled; a write never
-    /// is, for then nobody would know what came of it.
+    private func drive(_ ambient: Ambient) {
+        var driver = PostgresDriver(inbox: inbox, threads: threads, configuration: configuration, ambient: ambient)
+        driver.run()
+    }
+
+    /// Runs the batch on the next connection that is free. A read is broken off when its task is cancelled, unless it shares
+    /// its round trip; a write never is, for then nobody would know what came of it.
     ///
     /// - Throws: `PostgresError`; `StorageError.overloaded` when no connection came free in time.
     func run(_ batch: Batch, readOnly: Bool) async throws -> [ResultSet] {
-        let call = PostgresCall(batch, readOnly: readOnly, until: .now + wait)
+        let plan = PostgresPlan(batch, readOnly: readOnly, configuration: configuration)
+        let call = PostgresCall(plan, until: .now + configuration.wait)
         let answers =
             readOnly
             ? try await withTaskCancellationHandler {
                 try await start(call)
             } onCancel: {
-                call.cancel(on: cancels)
+                if call.cancel() { inbox.signal(.cancelled(call)) }
             } : try await start(call)
-        downSince.withLock { $0 = nil }
-        return answers
+        if isDown.load(ordering: .relaxed) { markUp() }
+        return plan.results(answers)
+    }
+
+    private func start(_ call: PostgresCall) async throws -> [PostgresAnswer] {
+        try await withCheckedThrowingContinuation { continuation in
+            guard call.wait(continuation), let refusal = inbox.submit(call) else { return }
+            call.end(.failure(refusal))
+        }
     }
 
     /// How long one call may go on in all, however often it is tried.
-    var patience: Duration { wait + outage }
+    var patience: Duration { configuration.wait + configuration.outage }
 
     /// Whether the server, which could not be reached just now, has not been away for too long.
     func isWorthWaiting() -> Bool {
         downSince.withLock { since in
             let start = since ?? .now
             since = start
-            return .now - start < outage
+            isDown.store(true, ordering: .relaxed)
+            return .now - start < configuration.outage
         }
     }
 
-    private func start(_ call: PostgresCall) async throws -> [ResultSet] {
-        try await withCheckedThrowingContinuation { continuation in
-            guard call.wait(continuation) else { return }
-            let (isTaken, mustWake, mustWatch) = state.withLock { state in
-                guard state.waiting.count < PostgresConfiguration.maximumWaiting else { return (false, false, false) }
-                state.waiting.append(call)
-                let (mustWake, mustWatch) = (state.serving < connections, !state.isWatched)
-                if mustWake { state.serving += 1 }
-                state.isWatched = true
-                return (true, mustWake, mustWatch)
-            }
-            guard isTaken else { return call.refuse(StorageError.overloaded) }
-            if mustWatch { watch(call.deadline) }
-            if mustWake { threads.submit { [self] connection in serve(connection) } }
+    private func markUp() {
+        downSince.withLock { since in
+            since = nil
+            isDown.store(false, ordering: .relaxed)
         }
     }
 
-    private func serve(_ connection: Result<PostgresConnection, any Error>) {
-        var wasBusy = false
-        while true {
-            // One that cannot connect must not snatch calls from those that can.
-            if case .success(let connection) = connection { connection.waitForNextTry() }
-            guard let taken = take(wasBusy: wasBusy) else { return }
-            wasBusy = true
-            let calls = taken.filter { $0.begin() }
-            switch connection {
-            case .success(let connection): connection.run(calls)
-            case .failure: for call in calls { call.refuse(StorageError.unavailable("the database is closed")) }
-            }
-        }
-    }
-
-    /// A fair share of those who wait, among the connections that are not at a call; `nil` when nobody waits, and the thread
-    /// serves no more.
-    private func take(wasBusy: Bool) -> [PostgresCall]? {
-        state.withLock { state in
-            if wasBusy { state.busy -= 1 }
-            guard !state.waiting.isEmpty else {
-                state.serving -= 1
-                return nil
-            }
-            let free = connections - state.busy
-            let share = min((state.waiting.count + free - 1) / free, Self.maximumTogether)
-            state.busy += 1
-            defer { state.waiting.removeFirst(share) }
-            return Array(state.waiting.prefix(share))
-        }
-    }
-
-    /// Refuses calls whose time is over, then looks again when the next one's is.
-    private func watch(_ deadline: ContinuousClock.Instant) {
-        _ = Alarms.shared.set(for: deadline) { [weak self] in
-            guard let self else { return }
-            let (late, next) = state.withLock { state in
-                let late = Array(state.waiting.prefix { $0.deadline <= .now })
-                state.waiting.removeFirst(late.count)
-                state.isWatched = !state.waiting.isEmpty
-                return (late, state.waiting.first?.deadline)
-            }
-            for call in late { call.refuse(StorageError.overloaded) }
-            if let next { watch(next) }
-        }
-    }
-
-    /// Lets calls that came finish, closes the connections, and waits for their threads.
+    /// Lets calls that came finish, closes the connections, and waits for the threads.
     func close() {
+        inbox.close()
+        ended.wait()
+        // For whoever closes it again.
+        ended.signal()
         threads.close()
-        cancels.close()
+        // What was opened meanwhile is closed too.
+        _ = inbox.take(waiting: 0)
     }
 }

@@ -174,17 +174,16 @@ private final class OwnerConnection {
         var description: String { message }
     }
 
-    private let connection: OpaquePointer
+    private let handle: PostgresHandle
+    private var connection: OpaquePointer? { handle.pointer }
 
     init(_ configuration: PostgresConfiguration) throws {
         do {
-            connection = try PostgresConnection.open(configuration)
+            handle = try PostgresHandle(configuration)
         } catch PostgresError.notConnected(let reason) {
             throw StorageError.unavailable(reason)
         }
     }
-
-    deinit { PQfinish(connection) }
 
     /// The first column of each row, NULL as an empty text.
     func query(_ sql: String) throws(Refusal) -> [String] {
@@ -208,7 +207,7 @@ private final class OwnerConnection {
     /// Sends a verifier, so that the password itself stands in no log of the server.
     func setPassword(_ password: String, of role: PostgresSchema.Role) throws(Refusal) {
         guard let verifier = PQencryptPasswordConn(connection, password, role.rawValue, "scram-sha-256") else {
-            throw Refusal(sqlState: "", message: PostgresConnection.message(connection))
+            throw Refusal(sqlState: "", message: handle.message)
         }
         defer { PQfreemem(verifier) }
         try script("ALTER ROLE \(role.rawValue) PASSWORD \(literal(String(cString: verifier)))")
@@ -222,6 +221,6 @@ private final class OwnerConnection {
 
     private func refusal(_ result: OpaquePointer?) -> Refusal {
         let state = PQresultErrorField(result, Int32(UInt8(ascii: "C"))).map { String(cString: $0) }
-        return Refusal(sqlState: state ?? "", message: PostgresConnection.message(connection))
+        return Refusal(sqlState: state ?? "", message: handle.message)
     }
 }

@@ -27,13 +27,15 @@ enum PostgresType: Oid {
 struct PostgresParameters {
     private var bytes: [UInt8] = []
     /// Where each begins; `nil` is NULL.
-    private var offsets: [Int?] = []
+    private var places: [Int?] = []
     private var lengths: [Int32] = []
 
     init(_ values: [SQLValue]) {
-        offsets.reserveCapacity(values.count)
+        places.reserveCapacity(values.count)
         lengths.reserveCapacity(values.count)
         for value in values { append(value) }
+        // So that an empty text at the end has an address too.
+        bytes.append(0)
     }
 
     private mutating func append(_ value: SQLValue) {
@@ -56,7 +58,7 @@ struct PostgresParameters {
             isNull = content == nil
             if let content { bytes.append(contentsOf: content) }
         }
-        offsets.append(isNull ? nil : start)
+        places.append(isNull ? nil : start)
         lengths.append(Int32(bytes.count - start))
     }
 
@@ -64,50 +66,18 @@ struct PostgresParameters {
     func withPointers<Result>(
         _ body: (Int32, UnsafePointer<UnsafePointer<CChar>?>?, UnsafePointer<Int32>?, UnsafePointer<Int32>?) -> Result
     ) -> Result {
-        guard !offsets.isEmpty else { return body(0, nil, nil, nil) }
-        // One byte more, so that an empty text at the end has an address too.
-        return (bytes + [0]).withUnsafeBytes { bytes in
-            let base = bytes.bindMemory(to: CChar.self).baseAddress
-            let values = offsets.map { offset in offset.flatMap { base?.advanced(by: $0) } }
-            let formats = [Int32](repeating: 1, count: values.count)
-            return values.withUnsafeBufferPointer { values in
-                body(Int32(values.count), values.baseAddress, lengths, formats)
+        let count = places.count
+        return bytes.withUnsafeBytes { bytes in
+            withUnsafeTemporaryAllocation(of: UnsafePointer<CChar>?.self, capacity: count) { values in
+                withUnsafeTemporaryAllocation(of: Int32.self, capacity: count) { formats in
+                    let base = bytes.bindMemory(to: CChar.self).baseAddress
+                    for (index, place) in places.enumerated() {
+                        values.initializeElement(at: index, to: place.flatMap { base?.advanced(by: $0) })
+                    }
+                    formats.initialize(repeating: 1)
+                    return body(Int32(count), values.baseAddress, lengths, formats.baseAddress)
+                }
             }
-        }
-    }
-}
-
-/// The rows of a result of libpq, which answers in binary form.
-enum PostgresRows {
-    static func read(_ result: OpaquePointer) -> [SQLRow] {
-        let columns = PQnfields(result)
-        let types = (0..<columns).map { PQftype(result, $0) }
-        return (0..<PQntuples(result)).map { row in
-            SQLRow(
-                cells: (0..<columns).map { column in
-                    guard PQgetisnull(result, row, column) == 0 else { return .null }
-                    let bytes = UnsafeRawBufferPointer(
-                        start: PQgetvalue(result, row, column), count: Int(PQgetlength(result, row, column)))
-                    return cell(bytes, types[Int(column)])
-                })
-        }
-    }
-
-    private static func cell(_ bytes: UnsafeRawBufferPointer, _ oid: Oid) -> SQLCell {
-        switch oid {
-        case 16: .int(bytes[0] == 0 ? 0 : 1)
-        case 20: .int(Int64(bigEndian: bytes.loadUnaligned(as: Int64.self)))
-        case 23: .int(Int64(Int32(bigEndian: bytes.loadUnaligned(as: Int32.self))))
-        case 701: .double(Double(bitPattern: UInt64(bigEndian: bytes.loadUnaligned(as: UInt64.self))))
-        // text, json, name, varchar
-        case 25, 114, 19, 1043: .text(String(decoding: bytes, as: UTF8.self))
-        // jsonb, behind the version of its form
-        case 3802: .text(String(decoding: bytes.dropFirst(), as: UTF8.self))
-        // bytea, uuid
-        case 17, 2950: .bytes(Array(bytes))
-        // void
-        case 2278: .null
-        default: preconditionFailure("No query of ours answers the type with the object id \(oid).")
         }
     }
 }
