@@ -54,7 +54,8 @@ struct APIBench: Sendable {
                     accounts: accounts, erasure: ErasureService(store: database.erasure, accounts: accounts),
                     audit: AuditService(store: database.audit), usage: database.usage,
                     runs: runs, knowledge: database.knowledge, gateway: LiveGateway(store: database.runs, bus: bus),
-                    queues: QueueService(store: database.queues, available: signal),
+                    queues: QueueService(
+                        store: database.queues, instead: [JobKind(rawValue: "final"): "Start it again."], available: signal),
                     schedules: ScheduleService(store: database.schedules, runs: runs, available: signal),
                     webhooks: WebhookService(
                         store: database.webhooks, sealer: sealer, http: OutwardHTTP(allowed: []), available: signal),

@@ -11,15 +11,17 @@ import Web
 
 @Suite("Queues over HTTP")
 struct QueueAPITests {
-    /// Lends an operator's token, and a dead letter in the queue `test` of the operator's tenant.
-    private func with(_ work: @escaping @Sendable (APIBench, _ token: String, _ job: JobID) async throws -> Void) async throws {
+    /// Lends an operator's token, and a dead letter of the operator's tenant.
+    private func with(
+        _ kind: JobKind = JobKind(rawValue: "test"),
+        _ work: @escaping @Sendable (APIBench, _ token: String, _ job: JobID) async throws -> Void
+    ) async throws {
         try await APIBench.with { bench in
             let (_, principal) = try await bench.makeToken()
             try await bench.store.setOperator(principal.user, true, audit: .test(.operatorChanged, in: nil))
             let token = try await bench.token(
                 of: Membership(tenant: principal.tenant, user: principal.user, role: .owner, version: 1)
             ).token
-            let kind = JobKind(rawValue: "test")
             try await bench.database.queues.register([kind])
             let job = NewJob(id: JobID(Ambient.system.makeID()), kind: kind, subject: UUID(), maximumAttempts: 1)
             _ = try await bench.database.jobs.enqueue(tenant: principal.tenant, [job])
@@ -71,6 +73,17 @@ struct QueueAPITests {
             #expect(given.status == 200)
             let missing = try await bench.send(.get, "/api/jobs/\(UUID().uuidString.lowercased())", token: token)
             #expect(missing.status == 404)
+        }
+    }
+
+    @Test("a dead letter whose subject has ended with it is not retried, and what to do instead is said")
+    func ended() async throws {
+        try await with(JobKind(rawValue: "final")) { bench, token, job in
+            let refused = try await bench.send(.post, "/api/jobs/\(job)/retry", token: token)
+            #expect(refused.status == 409 && refused.code == "job_state_forbids")
+            #expect(refused.json["detail"] == "Start it again.")
+            let read = try await bench.send(.get, "/api/jobs/\(job)", token: token)
+            #expect(read.json["state"] == "discarded")
         }
     }
 

@@ -5,13 +5,17 @@ import Queue
 /// Lets operators see and steer the queues of all tenants.
 public struct QueueService: Sendable {
     private let store: any QueueStore
+    private let instead: [JobKind: String]
     /// Notified when a job became available.
     private let available: Signal
     private let ambient: Ambient
 
-    /// - Parameter available: notified when a job became available.
-    public init(store: any QueueStore, available: Signal, ambient: Ambient = .system) {
+    /// - Parameters:
+    ///   - instead: what to do in place of retrying a job that has ended, for kinds whose subject ends with it.
+    ///   - available: notified when a job became available.
+    public init(store: any QueueStore, instead: [JobKind: String] = [:], available: Signal, ambient: Ambient = .system) {
         self.store = store
+        self.instead = instead
         self.available = available
         self.ambient = ambient
     }
@@ -89,7 +93,11 @@ public struct QueueService: Sendable {
     ///
     /// - Throws: `Problem` with `not_found` or `job_state_forbids`.
     public func requeue(_ id: JobID, requester: Requester) async throws -> JobRecord {
-        try await changing(id, "retry", [:], requester) { try await store.requeue(id, audit: $0) }
+        let job = try await found(id, reading: nil)
+        if job.state == .discarded || job.state == .cancelled, let instead = instead[job.kind] {
+            throw Problem(.jobStateForbids, instead)
+        }
+        return try await changing(id, "retry", [:], requester) { try await store.requeue(id, audit: $0) }
     }
 
     /// Gives up a job that waits.

@@ -27,6 +27,13 @@ struct Platform {
     /// Of every kind of job there is.
     private static let queues = [KnowledgeRepository.indexJob, RunExecutor.kind, ScheduleHandler.kind, WebhookHandler.kind]
     static var queueNames: [String] { queues.map(\.rawValue) }
+    /// What of an ended job could be retried has ended with it.
+    private static let instead: [JobKind: String] = [
+        RunExecutor.kind: "The run has ended with its job. Start it again: POST /api/agent/runs.",
+        ScheduleHandler.kind: "The firing has failed with its job. Run the schedule: POST /api/schedules/{id}/run.",
+        WebhookHandler.kind:
+            "The delivery has ended with its job. Replay it: POST /api/webhooks/{id}/deliveries/{delivery}/replay.",
+    ]
 
     let jobs: JobRepository
     private let queueStore: QueueRepository
@@ -209,7 +216,7 @@ struct Platform {
             audit: AuditService(store: AuditRepository(engine: engine), ambient: ambient),
             usage: UsageRepository(engine: engine),
             runs: runService, knowledge: knowledge, gateway: gateway,
-            queues: QueueService(store: queueStore, available: enqueued, ambient: ambient),
+            queues: QueueService(store: queueStore, instead: Self.instead, available: enqueued, ambient: ambient),
             schedules: ScheduleService(store: scheduleStore, runs: runService, available: enqueued, ambient: ambient),
             webhooks: WebhookService(
                 store: webhookStore, sealer: sealer, http: outward, available: enqueued, ambient: ambient),
