@@ -105,11 +105,14 @@ struct PostgresEngineTests {
         try await with(engine) { _, urls in
             for number in 0..<200 {
                 let database = urls.engine()
-                async let answer = try? database.read(ask("SELECT 7"))
+                async let answer = Result { try await self.number(database, "SELECT 7") }
                 // At every moment of the thread's way to its first wait.
                 for _ in 0..<(number % 20) { await Task.yield() }
                 await database.close()
-                _ = await answer
+                switch await answer {
+                case .success(let seven): #expect(seven == 7)
+                case .failure(let error): #expect(error as? StorageError == .unavailable("the database is closed"))
+                }
             }
         }
     }
@@ -318,6 +321,8 @@ struct PostgresEngineTests {
             let heard = Notes<String?>()
             let listener = PostgresListener(PostgresConfiguration(url: urls.system), channel: "test") { payload in
                 heard.add(payload)
+            } onFailure: { reason in
+                Issue.record("\(reason)")
             }
             func wait(for count: Int) async throws {
                 for _ in 0..<500 where heard.all.count < count { try await Task.sleep(for: .milliseconds(10)) }
@@ -334,5 +339,22 @@ struct PostgresEngineTests {
             #expect(heard.all.last == .some(nil), "something may have been missed meanwhile")
             listener.close()
         }
+    }
+
+    @Test("a listener that cannot connect says why, once, and closes all the same")
+    func deafListener() async throws {
+        let reasons = Notes<String>()
+        let nowhere = PostgresConfiguration(url: "postgresql://127.0.0.1:1/none")
+        let listener = PostgresListener(nowhere, channel: "test") { _ in
+            Issue.record("nobody says anything")
+        } onFailure: { reason in
+            reasons.add(reason)
+        }
+        for _ in 0..<500 where reasons.all.isEmpty { try await Task.sleep(for: .milliseconds(10)) }
+        // Longer than it waits before it tries again.
+        try await Task.sleep(for: .milliseconds(1500))
+        listener.close()
+        #expect(reasons.all.count == 1)
+        #expect(reasons.all.first?.contains("127.0.0.1") == true)
     }
 }

@@ -93,18 +93,19 @@ public struct QueueService: Sendable {
     ///
     /// - Throws: `Problem` with `not_found` or `job_state_forbids`.
     public func requeue(_ id: JobID, requester: Requester) async throws -> JobRecord {
-        let job = try await found(id, reading: nil)
-        if job.state == .discarded || job.state == .cancelled, let instead = instead[job.kind] {
-            throw Problem(.jobStateForbids, instead)
+        try await changing(id, "retry", [:], requester) { job, audit in
+            if job.state == .discarded || job.state == .cancelled, let instead = instead[job.kind] {
+                throw Problem(.jobStateForbids, instead)
+            }
+            try await store.requeue(id, audit: audit)
         }
-        return try await changing(id, "retry", [:], requester) { try await store.requeue(id, audit: $0) }
     }
 
     /// Gives up a job that waits.
     ///
     /// - Throws: `Problem` with `not_found` or `job_state_forbids`.
     public func giveUp(_ id: JobID, requester: Requester) async throws -> JobRecord {
-        try await changing(id, "discard", [:], requester) { try await store.giveUp(id, audit: $0) }
+        try await changing(id, "discard", [:], requester) { try await store.giveUp(id, audit: $1) }
     }
 
     /// Changes a job that is not at work and not done.
@@ -112,17 +113,17 @@ public struct QueueService: Sendable {
     /// - Throws: `Problem` with `not_found` or `job_state_forbids`.
     public func edit(_ id: JobID, _ edit: JobEdit, requester: Requester) async throws -> JobRecord {
         guard !edit.isEmpty else { return try await job(id, requester: requester) }
-        return try await changing(id, "edit", edit.details, requester) { try await store.edit(id, edit, audit: $0) }
+        return try await changing(id, "edit", edit.details, requester) { try await store.edit(id, edit, audit: $1) }
     }
 
     private func changing(
         _ id: JobID, _ what: String, _ details: [String: JSONValue], _ requester: Requester,
-        _ change: (AuditEntry) async throws -> Void
+        _ change: (JobRecord, AuditEntry) async throws -> Void
     ) async throws -> JobRecord {
         let before = try await found(id, reading: nil)
         do {
             let details = details.merging(["change": .string(what)]) { $1 }
-            try await change(entry(.jobChanged, "job/\(id)", .object(details), requester))
+            try await change(before, entry(.jobChanged, "job/\(id)", .object(details), requester))
         } catch is JobStateForbids {
             throw Problem(.jobStateForbids, "A job that is \(before.state.rawValue) does not allow this.")
         }

@@ -205,24 +205,27 @@ final class PostgresConnection {
     private func finishIfOver() {
         guard let handle, let exchange, exchange.isOver else { return }
         let ended = zip(calls, exchange.results.suffix(calls.count))
-        let wasRollback = calls.isEmpty
+        // What was begun by name is ended by name, also when it failed; what even that did not end is of no use.
+        let cannotEnd = calls.isEmpty && isInTransaction(handle)
         self.exchange = nil
         calls = []
         prepared.merge(exchange.prepared) { $1 }
-        if isSpoilt || exchange.results.contains(where: { $0.isBroken || (wasRollback && $0.isRefused) }) {
+        if isSpoilt || cannotEnd || exchange.results.contains(where: \.isBroken) {
             disconnect()
         } else if case .underWay = cancel {
             patienceEnd = .now + Self.maximumCancel
         } else {
             cancel = .none
-            rollBackIfOpen(handle)
+            rollBack(handle)
         }
         for (call, result) in ended { call.end(result.mapError { $0 }) }
     }
 
-    /// A transaction that was begun by name is ended by name, also when it failed.
-    private func rollBackIfOpen(_ handle: PostgresHandle) {
-        guard PQtransactionStatus(handle.pointer) != PQTRANS_IDLE else { return }
+    private func isInTransaction(_ handle: PostgresHandle) -> Bool { PQtransactionStatus(handle.pointer) != PQTRANS_IDLE }
+
+    /// Ends a transaction that is still open.
+    private func rollBack(_ handle: PostgresHandle) {
+        guard isInTransaction(handle) else { return }
         patienceEnd = .now + configuration.patience
         exchange = PostgresExchange(handle)
         do throws(PostgresError) {
@@ -249,7 +252,7 @@ final class PostgresConnection {
         guard let handle, case .underWay(let known) = cancel, known === sent else { return }
         guard calls.isEmpty else { return cancel = .again(at: .now + Self.cancelRepetition) }
         cancel = .none
-        rollBackIfOpen(handle)
+        rollBack(handle)
     }
 }
 
@@ -261,9 +264,5 @@ extension Result where Failure == PostgresError {
         case .failure(.lost), .failure(.notConnected): true
         case .failure(.server(let error)): error.isStale
         }
-    }
-
-    fileprivate var isRefused: Bool {
-        if case .failure = self { true } else { false }
     }
 }

@@ -9,7 +9,7 @@ import Glibc
 struct PostgresDriver {
     /// What blocks in libpq has threads of its own.
     struct Threads {
-        /// Open connections.
+        /// Opens connections.
         let open: ThreadPool<Void>
         /// Tells the server to break off what a connection is at: never behind an opening that takes long.
         let cancel: ThreadPool<Void>

@@ -29,6 +29,10 @@ struct JobWakeUp {
             let listener = wakeUp.listen.map { listen in
                 PostgresListener(listen, channel: JobWakeUp.channel) { [worker] payload in
                     if payload != me { worker.notify() }
+                } onFailure: { [logger = wakeUp.logger] reason in
+                    logger.warning(
+                        "Other processes cannot be heard: their jobs are found by looking, every half second.",
+                        metadata: ["error": "\(reason)"])
                 }
             }
             await cancelWhenGracefulShutdown { await announce(me) }
